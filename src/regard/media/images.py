@@ -1,0 +1,260 @@
+"""Pictures: from the bytes of a JPEG or PNG to upright RGB pixels, or a refusal.
+
+Bytes come from anybody, so the header is read here and judged before the decoder allocates anything: the
+format by content, the sides, the number of scans. Of a PNG only the chunks that make pixels reach the
+decoder; compressed text, colour profiles and animation never do. The decoder is OpenCV's: it refuses files
+that end too early, releases the GIL and is quicker than Pillow.
+"""
+
+import re
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from struct import error as StructError  # noqa: N812
+from struct import pack, unpack_from
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# "Guidelines and quotas in Amazon Rekognition": size and resolution of images. The 5 MB of bytes in a request
+# are part of the service model.
+MAX_S3_OBJECT_BYTES = 15 * 1024 * 1024
+MIN_SIDE = 80
+MAX_SIDE = 10_000
+
+# Ours. A progressive JPEG costs a pass over all its pixels per scan, and a scan can be a dozen bytes;
+# encoders write about ten.
+MAX_SCANS = 64
+# Ours. Pixels that decoded pictures may hold in memory together, 3 bytes each (while a picture is decoded,
+# 6 to 20), and how long a picture waits for others to be released, in seconds.
+PIXELS_IN_FLIGHT = 200_000_000
+PATIENCE = 10.0
+
+_JPEG = b"\xff\xd8\xff"
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class ImageError(Exception):
+    """A picture that is refused; the text says why and may be shown to the client."""
+
+
+class InvalidImageFormat(ImageError):
+    """Not a JPEG or PNG, or a broken one."""
+
+
+class ImageTooLarge(ImageError):
+    """More bytes, or longer sides, than are accepted."""
+
+
+class ImageTooSmall(ImageError):
+    """A side shorter than the caller accepts."""
+
+
+class TooManyImages(ImageError):
+    """Other pictures fill the memory set aside for pixels; the same request may succeed later."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """What a header says: sides in pixels as stored, whether pixels may be transparent, Exif's bytes, and the
+    bytes to decode."""
+
+    width: int
+    height: int
+    alpha: bool
+    exif: bytes
+    data: bytes
+
+
+def decode(data: bytes, minimum: int = MIN_SIDE) -> NDArray[np.uint8]:
+    """The pixels [height, width, 3] of a JPEG or PNG, RGB, 0–255, turned upright as Exif's orientation says.
+
+    The format is told by content. Of a file with several pictures (an animated PNG, the MPO that phones
+    write) the first one counts. Colour profiles and gamma are ignored. Transparent pixels are laid over
+    white, where most pages show them. 16-bit samples keep their upper byte, or nearly (±1 where the picture
+    has transparency). Data that is damaged in the middle is decoded as far as libjpeg can; a file that ends
+    too early is refused. Bytes after the end are ignored.
+
+    The pixels count against `PIXELS_IN_FLIGHT` until the array, and every view of it, is gone.
+
+    Raises InvalidImageFormat, ImageTooLarge (a side above 10,000 pixels), ImageTooSmall (a side below
+    `minimum` pixels) or TooManyImages (no room within `PATIENCE` seconds).
+    """
+    picture = _header(data)
+    if max(picture.width, picture.height) > MAX_SIDE:
+        raise ImageTooLarge(f"{picture.width}×{picture.height} pixels; at most {MAX_SIDE} a side")
+    if min(picture.width, picture.height) < minimum:
+        raise ImageTooSmall(f"{picture.width}×{picture.height} pixels; at least {minimum} a side")
+    pixels = picture.width * picture.height
+    _room.take(pixels)
+    try:
+        image = _UPRIGHT.get(_orientation(picture.exif), _as_stored)(_pixels(picture))
+    except BaseException:
+        _room.give_back(pixels)
+        raise
+    weakref.finalize(image, _room.give_back, pixels).atexit = False
+    return image
+
+
+class _Room:
+    """Counts the pixels in memory, and lets a picture wait for room."""
+
+    def __init__(self, pixels: int) -> None:
+        self._free = pixels
+        self._changed = threading.Condition()  # re-entrant: arrays can die while it is held
+
+    def take(self, pixels: int) -> None:
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._free >= pixels, PATIENCE):
+                raise TooManyImages(f"no room for {pixels} pixels within {PATIENCE} s")
+            self._free -= pixels
+
+    def give_back(self, pixels: int) -> None:
+        with self._changed:
+            self._free += pixels
+            self._changed.notify_all()
+
+
+_room = _Room(PIXELS_IN_FLIGHT)
+
+
+def _header(data: bytes) -> _Picture:
+    try:
+        if data.startswith(_JPEG):
+            return _jpeg(data)
+        if data.startswith(_PNG):
+            return _png(data)
+    except StructError as cause:
+        raise InvalidImageFormat("the file ends too early") from cause
+    raise InvalidImageFormat("neither JPEG nor PNG")
+
+
+def _jpeg(data: bytes) -> _Picture:
+    """ITU-T T.81, annex B: segments up to the first scan. Walks as libjpeg's `next_marker` does."""
+    sides: tuple[int, int] | None = None
+    exif = b""
+    position = 2
+    while found := _JPEG_MARKER.search(data, position):
+        marker, position = data[found.end() - 1], found.end()
+        if marker in _JPEG_BARE:
+            continue
+        (length,) = unpack_from(">H", data, position)
+        if marker in _JPEG_FRAMES:
+            if sides:
+                raise InvalidImageFormat("two frame headers")
+            sides = unpack_from(">HH", data, position + 3)
+        elif marker == 0xE1 and not exif and data.startswith(b"Exif\0\0", position + 2):
+            exif = data[position + 8 : position + length]
+        elif marker == 0xDA:
+            break
+        elif marker == 0xD9:
+            raise InvalidImageFormat("no picture before the end")
+        position += length
+    if not sides or 0 in sides:
+        raise InvalidImageFormat("no frame header, or an empty one")
+    # Inside a scan 0xFF is followed by 0 or a restart marker, so these two cannot be pixels.
+    end = data.find(b"\xff\xd9", position)
+    if end < 0:
+        raise InvalidImageFormat("the file ends too early")
+    if data.count(b"\xff\xda", position, end) >= MAX_SCANS:
+        raise InvalidImageFormat(f"more than {MAX_SCANS} scans")
+    height, width = sides
+    return _Picture(width, height, alpha=False, exif=exif, data=data)
+
+
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff]")
+_JPEG_BARE = frozenset([0x01, *range(0xD0, 0xD8)])
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def _png(data: bytes) -> _Picture:
+    """Portable Network Graphics, third edition, section 5; keeps the chunks that make pixels."""
+    if not data.startswith(b"\0\0\0\rIHDR", len(_PNG)):
+        raise InvalidImageFormat("no IHDR")
+    width, height, colour = unpack_from(">IIxB", data, len(_PNG) + 8)
+    if not width or not height:
+        raise InvalidImageFormat("an empty picture")
+    kept = [_PNG]
+    transparent = colour in (4, 6)
+    exif = b""
+    position = len(_PNG)
+    kind = b""
+    while kind != b"IEND":
+        length, kind = unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            raise InvalidImageFormat("the file ends too early")
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT"):
+            kept.append(data[position:end])
+            transparent |= kind == b"tRNS"
+        elif kind == b"eXIf":
+            exif = data[position + 8 : end - 4]
+        position = end
+    kept.append(_PNG_END)
+    return _Picture(width, height, transparent, exif, b"".join(kept))
+
+
+_PNG_END = pack(">I4sI", 0, b"IEND", 0xAE426082)
+
+
+def _orientation(exif: bytes) -> int:
+    """Exif 2.32, section 4.6.4: tag 274 of the first directory, 1–8; 1 where it is absent or senseless."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None:
+        return 1
+    try:
+        (directory,) = unpack_from(f"{order}I", exif, 4)
+        (entries,) = unpack_from(f"{order}H", exif, directory)
+        for i in range(entries):
+            tag, kind, count, value = unpack_from(f"{order}HHIH", exif, directory + 2 + 12 * i)
+            if tag == 274:
+                return int(value) if (kind, count) == (3, 1) else 1
+    except StructError:  # a directory that reaches beyond the segment
+        pass
+    return 1
+
+
+def _as_stored(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image
+
+
+_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[Any]]] = {
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: lambda image: cv2.transpose(image),
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.flip(cv2.transpose(image), -1),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+
+
+def _pixels(picture: _Picture) -> NDArray[np.uint8]:
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_UNCHANGED if picture.alpha else flags)
+    except cv2.error as cause:
+        raise InvalidImageFormat("the decoder failed") from cause
+    if image is None or image.shape[:2] != (picture.height, picture.width):
+        raise InvalidImageFormat("the decoder refused it")
+    return np.asarray(_over_white(image) if picture.alpha else image, np.uint8)
+
+
+def _over_white(image: NDArray[Any]) -> NDArray[Any]:
+    """Lays BGRA pixels, 8 or 16 bits a sample, over white and turns them into RGB.
+
+    OpenCV gives no fourth channel for a gray picture with a transparent shade, nor for a `tRNS` chunk that
+    makes no sense; such pictures are opaque.
+    """
+    if image.dtype == np.uint16:
+        image = cv2.convertScaleAbs(image, alpha=1 / 257)
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    if image.shape[2] == 3:
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    ink = cv2.bitwise_not(cv2.cvtColor(image, cv2.COLOR_BGRA2RGB))
+    alpha = cv2.cvtColor(image[..., 3], cv2.COLOR_GRAY2RGB)
+    return cv2.bitwise_not(cv2.multiply(ink, alpha, dst=ink, scale=1 / 255))

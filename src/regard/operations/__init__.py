@@ -1,0 +1,32 @@
+"""What the server does: one module per capability, one function per operation.
+
+An operation is a plain function from a context and a validated request, shaped as AWS's model says, to a
+response of the same kind. It is the one place where AWS shapes and pixels meet.
+"""
+
+from regard.operations import collections, faces, indexing, searching, tags, users
+from regard.operations.context import Handler
+
+OPERATIONS: dict[str, Handler] = {
+    "DetectFaces": faces.detect_faces,
+    "CompareFaces": faces.compare_faces,
+    "CreateCollection": collections.create_collection,
+    "DescribeCollection": collections.describe_collection,
+    "ListCollections": collections.list_collections,
+    "DeleteCollection": collections.delete_collection,
+    "IndexFaces": indexing.index_faces,
+    "ListFaces": indexing.list_faces,
+    "DeleteFaces": indexing.delete_faces,
+    "SearchFaces": searching.search_faces,
+    "SearchFacesByImage": searching.search_faces_by_image,
+    "CreateUser": users.create_user,
+    "DeleteUser": users.delete_user,
+    "ListUsers": users.list_users,
+    "AssociateFaces": users.associate_faces,
+    "DisassociateFaces": users.disassociate_faces,
+    "SearchUsers": searching.search_users,
+    "SearchUsersByImage": searching.search_users_by_image,
+    "TagResource": tags.tag_resource,
+    "UntagResource": tags.untag_resource,
+    "ListTagsForResource": tags.list_tags_for_resource,
+}

@@ -1,0 +1,57 @@
+"""Collections: the named sets of faces and users that are searched."""
+
+from regard.operations import tags as tagging
+from regard.operations.context import Context, Request, Response
+from regard.operations.paging import paginate
+from regard.store import collections, tags
+from regard.wire.errors import ResourceAlreadyExistsException, ResourceNotFoundException
+
+
+def create_collection(context: Context, request: Request) -> Response:
+    collection_id, model = request["CollectionId"], context.services.faces.model_version
+    arn = context.arn(f"collection/{collection_id}")
+    new_tags = tagging.checked(request.get("Tags", {}))
+    with context.services.database.begin() as connection:
+        if not collections.create(connection, context.principal.account_id, collection_id, model):
+            raise ResourceAlreadyExistsException(f"The collection id: {collection_id} already exists")
+        tags.put(connection, arn, new_tags)
+    # AWS answers without the leading "arn:" here, and with it in DescribeCollection.
+    return {"StatusCode": 200, "CollectionArn": arn.removeprefix("arn:"), "FaceModelVersion": model}
+
+
+def describe_collection(context: Context, request: Request) -> Response:
+    with context.services.database.begin() as connection:
+        collection = context.collection(connection, request["CollectionId"])
+    return {
+        "FaceCount": collection.face_count,
+        "UserCount": collection.user_count,
+        "FaceModelVersion": collection.face_model_version,
+        "CollectionARN": context.arn(f"collection/{collection.collection_id}"),
+        "CreationTimestamp": collection.created_at,
+    }
+
+
+def list_collections(context: Context, request: Request) -> Response:
+    with context.services.database.begin() as connection:
+        rows, token = paginate(
+            context,
+            request,
+            ["ListCollections"],
+            lambda after, limit: collections.page(connection, context.principal.account_id, after, limit),
+        )
+    return {
+        "CollectionIds": [row.collection_id for row in rows],
+        "FaceModelVersions": [row.face_model_version for row in rows],
+        "NextToken": token,
+    }
+
+
+def delete_collection(context: Context, request: Request) -> Response:
+    collection_id = request["CollectionId"]
+    with context.services.database.begin() as connection:
+        collection = context.collection(connection, collection_id, lock=True)
+        if not collections.delete(connection, context.principal.account_id, collection_id):
+            raise ResourceNotFoundException(f"The collection id: {collection_id} does not exist")
+        tags.remove(connection, context.arn(f"collection/{collection_id}"))
+    context.services.gallery.forget(collection.key)
+    return {"StatusCode": 200}

@@ -1,0 +1,154 @@
+"""Searches in a collection: faces and users, by a kept face, a kept user or a picture."""
+
+import uuid
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.gallery.gallery import Match
+from regard.operations import pictures, shapes
+from regard.operations.context import Context, Request, Response
+from regard.operations.users import status
+from regard.store import faces, users
+from regard.store.collections import Collection
+from regard.wire.errors import InvalidParameterException, ResourceNotFoundException
+
+DEFAULT_THRESHOLD = 80.0
+MAX_FACES = 4096
+MAX_USERS = 500
+
+RowT = TypeVar("RowT", faces.Face, users.User)
+
+
+def search_faces(context: Context, request: Request) -> Response:
+    with context.services.database.begin() as connection:
+        collection = context.comparable(context.collection(connection, request["CollectionId"]))
+        found = faces.by_face_ids(connection, collection.key, [uuid.UUID(request["FaceId"])])
+    if not found:
+        raise InvalidParameterException("faceId was not found in the collection")
+    (searched,) = found
+    return {
+        "SearchedFaceId": request["FaceId"],
+        "FaceMatches": _face_matches(context, collection, request, searched.embedding, except_key=searched.key),
+        "FaceModelVersion": collection.face_model_version,
+    }
+
+
+def search_faces_by_image(context: Context, request: Request) -> Response:
+    collection = _find(context, request)
+    picture = pictures.load(context, request["Image"])
+    largest, _ = pictures.sort_out(
+        picture, pictures.faces_of(context, picture)[:1], request.get("QualityFilter", "NONE")
+    )
+    if not largest:
+        raise InvalidParameterException("There are no faces in the image. Should be at least 1.")
+    (probe,) = context.services.faces.embed(picture.pixels, largest)
+    detection = largest[0].detection
+    return {
+        "SearchedFaceBoundingBox": shapes.bounding_box(shapes.ratios(detection.box, picture.size)),
+        "SearchedFaceConfidence": detection.confidence,
+        "FaceMatches": _face_matches(context, _find(context, request, collection), request, probe),
+        "FaceModelVersion": collection.face_model_version,
+    }
+
+
+def search_users(context: Context, request: Request) -> Response:
+    user_id, face_id = request.get("UserId"), request.get("FaceId")
+    if (user_id is None) == (face_id is None):
+        raise InvalidParameterException("Exactly one of UserId and FaceId must be given.")
+    with context.services.database.begin() as connection:
+        collection = context.comparable(context.collection(connection, request["CollectionId"]))
+        if user_id is not None:
+            user = users.find(connection, collection.key, user_id)
+            if user is None:
+                raise ResourceNotFoundException(f"The user id: {user_id} does not exist")
+            searched: dict[str, Any] = {"SearchedUser": {"UserId": user_id}}
+            probe, except_key = user.embedding, user.key
+        else:
+            found = faces.by_face_ids(connection, collection.key, [uuid.UUID(face_id)])
+            if not found:
+                raise InvalidParameterException("faceId was not found in the collection")
+            searched = {"SearchedFace": {"FaceId": face_id}}
+            probe, except_key = found[0].embedding, None
+    matches = (
+        []  # a user without faces resembles nobody
+        if probe is None
+        else _user_matches(context, collection, request, probe, except_key=except_key)
+    )
+    return searched | {"UserMatches": matches, "FaceModelVersion": collection.face_model_version}
+
+
+def search_users_by_image(context: Context, request: Request) -> Response:
+    collection = _find(context, request)
+    picture = pictures.load(context, request["Image"])
+    found = pictures.faces_of(context, picture)
+    passed, failed = pictures.sort_out(picture, found[:1], request.get("QualityFilter", "NONE"))
+    unsearched = [*failed, *((face, ("FACE_NOT_LARGEST",)) for face in found[1:])]
+    response: Response = {
+        "UserMatches": [],
+        "FaceModelVersion": collection.face_model_version,
+        "UnsearchedFaces": [
+            {"FaceDetails": shapes.face_detail(face, picture.size), "Reasons": list(reasons)}
+            for face, reasons in unsearched
+        ],
+    }
+    if passed:
+        (probe,) = context.services.faces.embed(picture.pixels, passed)
+        response["SearchedFace"] = {"FaceDetail": shapes.face_detail(passed[0], picture.size)}
+        response["UserMatches"] = _user_matches(context, _find(context, request, collection), request, probe)
+    return response
+
+
+def _find(context: Context, request: Request, known: Collection | None = None) -> Collection:
+    """The collection to search; looked up again after the networks ran, for faces enrolled meanwhile."""
+    with context.services.database.begin() as connection:
+        found = context.collection(connection, request["CollectionId"])
+    return found if known is not None and found.key == known.key else context.comparable(found)
+
+
+def _face_matches(
+    context: Context,
+    collection: Collection,
+    request: Request,
+    probe: NDArray[np.float32],
+    except_key: int | None = None,
+) -> list[dict[str, Any]]:
+    limit = request.get("MaxFaces", MAX_FACES)
+    threshold = request.get("FaceMatchThreshold", DEFAULT_THRESHOLD)
+    floor = context.services.faces.similarity.cosine_at(threshold)
+    matches = context.services.gallery.search_faces(collection, probe, limit + (except_key is not None), floor)
+    version = collection.face_model_version
+    return [
+        {"Similarity": similarity, "Face": shapes.face(row) | {"IndexFacesModelVersion": version}}
+        for row, similarity in _above(context, matches, threshold, except_key)
+    ][:limit]
+
+
+def _user_matches(
+    context: Context,
+    collection: Collection,
+    request: Request,
+    probe: NDArray[np.float32],
+    except_key: int | None = None,
+) -> list[dict[str, Any]]:
+    limit = request.get("MaxUsers", MAX_USERS)
+    threshold = request.get("UserMatchThreshold", DEFAULT_THRESHOLD)
+    floor = context.services.faces.similarity.cosine_at(threshold)
+    matches = context.services.gallery.search_users(collection, probe, limit + (except_key is not None), floor)
+    return [
+        {"Similarity": similarity, "User": {"UserId": row.user_id, "UserStatus": status(row)}}
+        for row, similarity in _above(context, matches, threshold, except_key)
+    ][:limit]
+
+
+def _above(
+    context: Context, matches: list[Match[RowT]], threshold: float, except_key: int | None
+) -> list[tuple[RowT, float]]:
+    """The matches with their Similarity, without the one that was searched with."""
+    similarities = context.services.faces.similarity.similarity(np.array([match.cosine for match in matches]))
+    return [
+        (match.row, similarity)
+        for match, similarity in zip(matches, similarities.tolist(), strict=True)
+        if match.row.key != except_key and similarity >= threshold
+    ]

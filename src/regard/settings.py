@@ -1,0 +1,61 @@
+"""Every setting of Regard, in one table, each with a default that works.
+
+A setting is read from the environment as `REGARD_<NAME>` (for example `REGARD_DATABASE_URL`) or, failing
+that, from `regard.env` in the data folder. `docs/settings.md` lists them all; a test keeps it complete.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+HOME = Path(os.environ.get("REGARD_HOME") or Path.home() / ".regard")
+
+
+class Settings(BaseSettings):
+    """The operator's choices; see the `description` of each."""
+
+    model_config = SettingsConfigDict(env_prefix="REGARD_", extra="ignore", frozen=True)
+
+    home: Path = Field(HOME, description="Data folder: embedded database, master key, local buckets.")
+    cache: Path = Field(
+        Path.home() / ".cache" / "regard",
+        description="Where fetched networks and compiled ones are kept; may be shared and deleted.",
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8742, description="Port to listen on.", ge=0, le=65535)
+    region: str = Field("us-east-1", description="The AWS region that this server answers for; clients sign with it.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="`postgresql://…` of your own PostgreSQL 14 or later. Unset: an embedded one.",
+    )
+    master_key: SecretStr | None = Field(
+        None,
+        description="Base64 of 32 bytes that seal secrets at rest. Unset: the file `master.key`.",
+    )
+    threads: int = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)),
+        description="Cores to use for networks and image decoding.",
+        ge=1,
+    )
+    buckets: Path | None = Field(
+        None,
+        description="A folder whose subfolders are local buckets for `S3Object`; tried before S3.",
+    )
+    s3: bool = Field(
+        False,
+        description="Read `S3Object` from S3 through boto3's own configuration "
+        "(`AWS_ENDPOINT_URL_S3`, `AWS_PROFILE`, …). Off: only local buckets are read.",
+    )
+    detector: Path | None = Field(None, description="Your own face detector: a description file, see docs/models.md.")
+    embedder: Path | None = Field(None, description="Your own face embedder: a description file, see docs/models.md.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_json: bool = Field(False, description="One JSON object a line instead of readable lines.")
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings(_env_file=HOME / "regard.env")  # type: ignore[call-arg]

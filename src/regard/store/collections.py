@@ -1,0 +1,88 @@
+"""Queries about collections."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import Connection
+
+from regard.store.tables import collections
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A row of `collections`; see there for `version`."""
+
+    key: int
+    collection_id: str
+    face_model_version: str
+    version: int
+    face_count: int
+    user_count: int
+    created_at: datetime
+
+
+_COLUMNS = (
+    collections.c.key,
+    collections.c.collection_id,
+    collections.c.face_model_version,
+    collections.c.version,
+    collections.c.face_count,
+    collections.c.user_count,
+    collections.c.created_at,
+)
+
+
+def create(connection: Connection, account_id: str, collection_id: str, face_model_version: str) -> bool:
+    """Add a collection; False if one of that name is there."""
+    statement = (
+        insert(collections)
+        .values(account_id=account_id, collection_id=collection_id, face_model_version=face_model_version)
+        .on_conflict_do_nothing()
+        .returning(collections.c.key)
+    )
+    return connection.execute(statement).first() is not None
+
+
+def find(connection: Connection, account_id: str, collection_id: str, *, lock: bool = False) -> Collection | None:
+    """The collection of that name. `lock` makes other writers wait until this transaction ends."""
+    statement = sa.select(*_COLUMNS).where(
+        collections.c.account_id == account_id, collections.c.collection_id == collection_id
+    )
+    row = connection.execute(statement.with_for_update() if lock else statement).first()
+    return None if row is None else Collection(*row)
+
+
+def page(connection: Connection, account_id: str, after: int, limit: int) -> list[Collection]:
+    """Up to `limit` collections with keys greater than `after`, oldest first."""
+    statement = (
+        sa.select(*_COLUMNS)
+        .where(collections.c.account_id == account_id, collections.c.key > after)
+        .order_by(collections.c.key)
+        .limit(limit)
+    )
+    return [Collection(*row) for row in connection.execute(statement)]
+
+
+def delete(connection: Connection, account_id: str, collection_id: str) -> bool:
+    """Remove a collection with its faces and users; False if there is none of that name."""
+    statement = sa.delete(collections).where(
+        collections.c.account_id == account_id, collections.c.collection_id == collection_id
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def advance(connection: Connection, key: int, *, faces: int = 0, users: int = 0) -> int:
+    """Raise the version of a locked collection and change its counts; returns the new version."""
+    statement = (
+        sa.update(collections)
+        .where(collections.c.key == key)
+        .values(
+            version=collections.c.version + 1,
+            face_count=collections.c.face_count + faces,
+            user_count=collections.c.user_count + users,
+        )
+        .returning(collections.c.version)
+    )
+    return int(connection.execute(statement).scalar_one())

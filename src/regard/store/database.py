@@ -1,0 +1,97 @@
+"""The connection to PostgreSQL, embedded or yours, and its migrations."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.engine import URL, Connection, make_url
+
+from regard.settings import Settings
+from regard.store.embedded import EmbeddedPostgres
+
+MINIMUM_VERSION = 14
+_MIGRATION_LOCK = 0x52656761_7264  # "Regard": one process migrates at a time
+_CONNECT_PATIENCE_S = 20.0
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the text tells the operator why."""
+
+
+class Database:
+    """A pool of connections to an up-to-date schema."""
+
+    def __init__(self, url: URL, pool_size: int, embedded: EmbeddedPostgres | None = None) -> None:
+        self.engine = sa.create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_pre_ping=True,  # a restarted database costs a reconnect, not an error
+            connect_args={"connect_timeout": 5},
+        )
+        self._embedded = embedded
+        sa.event.listen(self.engine, "do_connect", self._connect)
+        try:
+            with self.engine.connect() as connection:
+                version = connection.connection.driver_connection.info.server_version  # type: ignore[union-attr]
+        except sa.exc.OperationalError as error:
+            raise DatabaseError(f"cannot reach the database: {error.orig}") from error
+        if version // 10_000 < MINIMUM_VERSION:
+            raise DatabaseError(f"PostgreSQL {MINIMUM_VERSION} or later is needed, this is {version // 10_000}")
+        migrate(self.engine)
+
+    @classmethod
+    def open(cls, settings: Settings, pool_size: int = 5) -> "Database":
+        """The database that the settings name, started if it is the embedded one, and migrated."""
+        if settings.database_url is not None:
+            url = make_url(settings.database_url.get_secret_value())
+            if url.get_backend_name() not in ("postgresql", "postgres"):
+                raise DatabaseError(f"REGARD_DATABASE_URL must start with postgresql://, not {url.drivername}://")
+            return cls(url.set(drivername="postgresql+psycopg"), pool_size)
+        embedded = EmbeddedPostgres(settings.home / "postgres")
+        return cls(make_url(embedded.url), pool_size, embedded)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction: committed at the end, rolled back on an exception."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A read-only transaction whose statements all see the same state."""
+        with self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            yield connection
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _connect(self, _dialect: Any, _record: Any, args: Any, kwargs: Any) -> psycopg.Connection[Any]:
+        """Connect; an embedded database that died is revived and waited for."""
+        deadline = time.monotonic() + (_CONNECT_PATIENCE_S if self._embedded else 0.0)
+        pause = 0.05
+        while True:
+            try:
+                return psycopg.connect(*args, **kwargs)
+            except psycopg.OperationalError:
+                if self._embedded is None or time.monotonic() + pause > deadline:
+                    raise
+            self._embedded.revive()
+            time.sleep(pause)
+            pause *= 2
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Bring the schema up to date; safe when several processes start at once."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

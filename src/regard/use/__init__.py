@@ -1,0 +1,1 @@
+"""Who may call: accounts, access keys and the secrets that they sign with."""

@@ -1,0 +1,298 @@
+"""Find faces: their boxes, five keypoints each, and a confidence that has been calibrated.
+
+YuNet (Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 2023)
+was trained for faces of about 10 to 300 pixels, so it looks at the picture at several sizes. An owner may put
+another network in its place.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.vision import models
+from regard.vision.geometry import Box
+from regard.vision.models import DetectorDescription, ModelError
+from regard.vision.session import Session
+
+MAX_FACES = 100  # DetectFaces and IndexFaces answer for the 100 largest
+
+# A finer view places keypoints better, so for a face of fewer than this many of its pixels it is preferred to
+# a coarser one unless its score is lower by more than `_PREFERENCE`.
+_FINE_LIMIT = 256
+_PREFERENCE = 0.2
+# The coarsest of several views has an empty border of this share of the long side, for faces that fill the
+# picture or are cut by its edge.
+_MARGIN = 0.25
+# A view is left out unless it is at least this much smaller than the finer one before it.
+_STEP = 0.6
+# A picture in which no face is this certain is also looked at turned by 90, 180 and 270 degrees, at no more
+# than this size; only a face that is this certain counts then.
+_CERTAIN = 95.0
+_TURNED_SIZE = 640
+
+Rows = NDArray[np.float32]
+"""[n, 16]: left, top, right, bottom, five times x and y, score, priority among overlapping rows."""
+_SCORE, _PRIORITY = 14, 15
+_Floats = NDArray[np.floating]
+_Outputs = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A face.
+
+    `confidence` is the probability in percent that this is a face, on the pictures that the detector was
+    calibrated on (see its card); a detector without calibration points gives its score times 100.
+    `keypoints` is float32 [5, 2] in pixels: eye, eye, nose tip, mouth corner, mouth corner; those that are at
+    the left when the face is upright come first.
+    """
+
+    box: Box
+    confidence: float
+    keypoints: NDArray[np.float32]
+
+
+def yunet(cache: Path) -> DetectorDescription:
+    """The detector that is used unless the owner brings one. Raises `ModelMissing`."""
+    calibration = json.loads((models.WEIGHTS / "yunet" / "calibration.json").read_text("utf-8"))
+    return DetectorDescription(
+        task="detector",
+        network=models.path("yunet", cache),
+        format="yunet",
+        colour="bgr",
+        sizes=(1280, 512, 256),
+        any_size=True,
+        precision="bf16",
+        threshold=calibration["threshold"],
+        overlap=0.3,
+        calibration=calibration["points"],
+    )
+
+
+class Detector:
+    """A face detector that many threads may use at once."""
+
+    def __init__(self, description: DetectorDescription, *, threads: int, cache: Path | None = None) -> None:
+        """Compile the network, run it once and check what it answers.
+
+        `cache` is a folder for compiled networks. Raises `ModelError` if the network cannot be read, does not
+        take the sizes described, or lacks an output.
+        """
+        self._description = description
+        sizes = sorted(description.sizes, reverse=True)
+        try:
+            sessions = [
+                Session(
+                    description.network,
+                    threads=threads,
+                    precision=description.precision,
+                    shapes={0: (1, 3, side, side)},
+                    cache=cache,
+                )
+                for side in ([-1] if description.any_size else sizes)
+            ]
+            self._sessions = dict(zip(sizes, sessions * len(sizes), strict=False))
+            for size in sizes:
+                self._run(np.zeros((size, size, 3), np.uint8), size)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise ModelError(
+                f"{description.network} does not work as a '{description.format}' detector of sizes {sizes}: {error}"
+            ) from error
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Detection]:
+        """The faces in `image`, uint8 RGB [h, w, 3], the largest first, at most 100.
+
+        A box may reach beyond the picture.
+        """
+        rows = self._look(image, tuple(self._sessions))
+        if not self._certain(rows).any():
+            rows = _suppress(np.concatenate([rows, *self._look_turned(image)]), self._description.overlap)
+        return self._detections(rows)
+
+    def upright(self, image: NDArray[np.uint8]) -> list[Detection]:
+        """As `detect`, without looking for faces that lie on their side or are upside down."""
+        return self._detections(self._look(image, tuple(self._sessions)))
+
+    def _detections(self, rows: Rows) -> list[Detection]:
+        area = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
+        rows = rows[np.argsort(-area, kind="stable")[:MAX_FACES]]
+        return [
+            Detection(
+                Box(float(row[0]), float(row[1]), float(row[2] - row[0]), float(row[3] - row[1])),
+                float(confidence),
+                row[4:14].reshape(5, 2),
+            )
+            for row, confidence in zip(rows, self._confidence(rows), strict=True)
+        ]
+
+    def _look_turned(self, image: NDArray[np.uint8]) -> Iterator[Rows]:
+        sizes = [size for size in self._sessions if size <= _TURNED_SIZE] or [min(self._sessions)]
+        height, width = image.shape[:2]
+        for turns in (1, 2, 3):
+            rows = self._look(np.rot90(image, turns), sizes)
+            yield _turn_back(rows[self._certain(rows)], turns, width, height)
+
+    def _certain(self, rows: Rows) -> NDArray[np.bool_]:
+        return self._confidence(rows) >= _CERTAIN
+
+    def _confidence(self, rows: Rows) -> NDArray[np.float64]:
+        if not self._description.calibration:
+            return np.asarray(rows[:, _SCORE] * 100, np.float64)
+        score, confidence = zip(*self._description.calibration, strict=True)
+        return np.asarray(np.interp(rows[:, _SCORE], score, confidence), np.float64)
+
+    def _look(self, image: NDArray[np.uint8], sizes: Sequence[int]) -> Rows:
+        """What is found at these sizes, from fine to coarse, in pixels of `image`."""
+        found: list[Rows] = []
+        finer = 0.0
+        for view in _views(image, sizes):
+            rows = self._run(view.pixels, view.size)
+            rows[:, :_SCORE] = (rows[:, :_SCORE] - view.border) / view.scale
+            sides = np.maximum(rows[:, 2] - rows[:, 0], rows[:, 3] - rows[:, 1])
+            if found:
+                rows[sides * finer < _FINE_LIMIT, _PRIORITY] -= _PREFERENCE
+            found.append(rows)
+            finer = view.scale
+        return _suppress(np.concatenate(found), self._description.overlap)
+
+    def _run(self, pixels: NDArray[np.uint8], size: int) -> Rows:
+        """What the network finds in `pixels`, RGB and at most `size` long, before suppression."""
+        description = self._description
+        height, width = pixels.shape[:2]
+        stride = max(description.strides)
+        down = -height % stride if description.any_size else size - height
+        right = -width % stride if description.any_size else size - width
+        planes = cv2.split(cv2.copyMakeBorder(pixels, 0, down, 0, right, cv2.BORDER_CONSTANT))
+        blob = np.stack(planes[:: -1 if description.colour == "bgr" else 1])[None].astype(np.float32)
+        blob -= np.array(description.mean, np.float32)[:, None, None]
+        blob *= np.float32(description.scale)
+        session = self._sessions[size]
+        outputs = dict(zip(session.outputs, session.run(blob), strict=True))
+        return _DECODERS[description.format](outputs, (height + down, width + right), description)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The picture, `scale` times as large, with `border` empty pixels around."""
+
+    pixels: NDArray[np.uint8]
+    border: int
+    scale: float
+    size: int
+
+
+def _views(image: NDArray[np.uint8], sizes: Sequence[int]) -> Iterator[_View]:
+    """The picture at these sizes, from fine to coarse; only the last is ever larger than the picture."""
+    height, width = image.shape[:2]
+    finer = np.inf
+    for size in sizes:
+        last = size == sizes[-1]
+        margin = _MARGIN if last and len(sizes) > 1 else 0.0
+        scale = size / (1 + 2 * margin) / max(height, width)
+        if not last:
+            scale = min(scale, 1.0)
+        if last or scale <= _STEP * finer:
+            image = _resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+            border = int(margin * max(image.shape))
+            padded = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_CONSTANT)
+            yield _View(np.asarray(padded, np.uint8), border, scale, size)
+            finer = scale
+
+
+def _resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Bilinear, after halving as long as bilinear sampling would skip pixels; five times as fast as by area."""
+    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
+        half = image.shape[1] // 2, image.shape[0] // 2
+        even = image[: 2 * half[1], : 2 * half[0]]
+        image = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_AREA), np.uint8)
+    if image.shape[1::-1] == (width, height):
+        return image
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _decode_yunet(outputs: _Outputs, shape: tuple[int, int], description: DetectorDescription) -> Rows:
+    """YuNet's answer: centre, logarithm of the size and keypoints, in strides from each cell's corner.
+
+    The score is the geometric mean of the network's two, as OpenCV's FaceDetectorYN takes it.
+    """
+    found = []
+    for stride in description.strides:
+        cells = _cells(shape, stride, 1)
+        kind, objectness, box, points = (
+            outputs[f"{name}_{stride}"].reshape(len(cells), columns)
+            for name, columns in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
+        )
+        score = np.sqrt(np.clip(kind, 0, 1) * np.clip(objectness, 0, 1))[:, 0]
+        hit = np.flatnonzero(score >= description.threshold)
+        centre = cells[hit] + box[hit, :2]
+        half = np.exp(box[hit, 2:]) / 2
+        keypoints = cells[hit, None] + points[hit].reshape(-1, 5, 2)
+        found.append(_rows(centre - half, centre + half, keypoints, score[hit], stride))
+    return np.concatenate(found)
+
+
+def _decode_scrfd(outputs: _Outputs, shape: tuple[int, int], description: DetectorDescription) -> Rows:
+    """SCRFD's answer as InsightFace exports it: distances from each cell's corner to the edges, in strides.
+
+    The outputs have no dependable names; each is known by its number of rows and columns.
+    """
+    found = []
+    by_shape = {(value.size // value.shape[-1], value.shape[-1]): value for value in outputs.values()}
+    for stride in description.strides:
+        cells = _cells(shape, stride, description.anchors)
+        score, box, points = (by_shape[len(cells), columns].reshape(-1, columns) for columns in (1, 4, 10))
+        hit = np.flatnonzero(score[:, 0] >= description.threshold)
+        near, far = cells[hit] - box[hit, :2], cells[hit] + box[hit, 2:]
+        keypoints = cells[hit, None] + points[hit].reshape(-1, 5, 2)
+        found.append(_rows(near, far, keypoints, score[hit, 0], stride))
+    return np.concatenate(found)
+
+
+_DECODERS: Mapping[str, Callable[[_Outputs, tuple[int, int], DetectorDescription], Rows]] = {
+    "yunet": _decode_yunet,
+    "scrfd": _decode_scrfd,
+}
+
+
+def _cells(shape: tuple[int, int], stride: int, anchors: int) -> NDArray[np.float32]:
+    """x and y of each cell of the grid, row by row, each `anchors` times; float32 [n, 2]."""
+    y, x = np.mgrid[: shape[0] // stride, : shape[1] // stride]
+    return np.repeat(np.stack([x.ravel(), y.ravel()], 1), anchors, axis=0).astype(np.float32)
+
+
+def _rows(near: _Floats, far: _Floats, keypoints: _Floats, score: _Floats, stride: int) -> Rows:
+    """Rows in pixels from geometry in strides."""
+    geometry = np.column_stack([near, far, keypoints.reshape(-1, 10)])
+    return np.column_stack([geometry * stride, score, score]).astype(np.float32)
+
+
+def _turn_back(rows: Rows, turns: int, width: int, height: int) -> Rows:
+    """Rows found after `np.rot90(image, turns)`, in pixels of the `width`×`height` image."""
+    points = rows[:, :_SCORE].reshape(-1, 7, 2)
+    for _ in range(turns):
+        points = np.stack([np.float32(0) - points[..., 1], points[..., 0]], -1)
+    shift = {1: (width, 0), 2: (width, height), 3: (0, height)}[turns]
+    points = points + np.array(shift, np.float32)
+    corners = np.concatenate([points[:, :2].min(1), points[:, :2].max(1)], 1)
+    return np.column_stack([corners, points[:, 2:].reshape(-1, 10), rows[:, _SCORE:]])
+
+
+def _suppress(rows: Rows, overlap: float) -> Rows:
+    """Non-maximum suppression: of rows that overlap by more, the one with the highest priority stays."""
+    rows = rows[np.argsort(-rows[:, _PRIORITY], kind="stable")]
+    near, far = rows[:, :2], rows[:, 2:4]
+    area = np.prod(far - near, axis=1)
+    kept: list[int] = []
+    left = np.arange(len(rows))
+    while left.size:
+        best, rest = left[0], left[1:]
+        kept.append(int(best))
+        sides = np.minimum(far[best], far[rest]) - np.maximum(near[best], near[rest])
+        shared = np.prod(np.clip(sides, 0, None), axis=1)
+        left = rest[shared <= overlap * (area[best] + area[rest] - shared)]
+    return rows[kept]

@@ -1,0 +1,166 @@
+"""Everything about faces in one place: find them, describe them, embed them.
+
+The engine holds the networks and decides which of them run for what is asked; each network has its own
+module.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.settings import Settings
+from regard.vision import landmarks, models, pose, quality
+from regard.vision.attributes import ATTRIBUTES, Answer, AttributeNetwork, EyeDirection
+from regard.vision.detection import Detection, Detector, yunet
+from regard.vision.embedding import Embedder, own_name, sface
+from regard.vision.landmarks import LANDMARKS as LANDMARKS
+from regard.vision.mesh import Mesh, MeshNetwork
+from regard.vision.models import DetectorDescription, EmbedderDescription, ModelError
+from regard.vision.pose import Pose
+from regard.vision.quality import Quality
+from regard.vision.similarity import Similarity
+
+SFACE = "sface-1.0"
+PRESENT = 0.5  # the mesh network's probability of a face, below which its points are worse than five keypoints
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face and what is known of it; positions in pixels of the picture.
+
+    `landmarks` float32 [30, 2] are named by `LANDMARKS`. `keypoints` float32 [5, 2] are what the embedder
+    aligns the face by: the mean of the detector's and the mesh's. `presence` 0–1 is the mesh network's
+    probability that there is a face; a strong profile or a hidden face has a low one. The rest is None unless
+    it was asked for.
+    """
+
+    detection: Detection
+    keypoints: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    pose: Pose
+    quality: Quality
+    presence: float
+    age_range: tuple[int, int] | None = None
+    smile: Answer[bool] | None = None
+    eyeglasses: Answer[bool] | None = None
+    sunglasses: Answer[bool] | None = None
+    gender: Answer[str] | None = None
+    beard: Answer[bool] | None = None
+    mustache: Answer[bool] | None = None
+    eyes_open: Answer[bool] | None = None
+    mouth_open: Answer[bool] | None = None
+    emotions: tuple[tuple[str, float], ...] | None = None
+    face_occluded: Answer[bool] | None = None
+    eye_direction: EyeDirection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FaceEngine:
+    """The networks for faces. Any number of threads may use it at once.
+
+    Pictures are RGB uint8 [h, w, 3].
+    """
+
+    detector: Detector
+    mesh: MeshNetwork
+    attributes: AttributeNetwork
+    embedder: Embedder
+    similarity: Similarity
+
+    @classmethod
+    def load(cls, settings: Settings) -> "FaceEngine":
+        """Compile every network. Raises `models.ModelError` if one is missing or an owner's is unusable."""
+        cache, compiled = settings.cache, settings.cache / "compiled"
+        embedder, similarity = _embedder(settings)
+        return cls(
+            Detector(_detector(settings), threads=settings.threads, cache=compiled),
+            MeshNetwork(models.path("face_mesh", cache), threads=settings.threads, cache=compiled),
+            AttributeNetwork(models.path("face_attributes", cache), threads=settings.threads, cache=compiled),
+            embedder,
+            similarity,
+        )
+
+    @property
+    def model_version(self) -> str:
+        """Which embedder made an embedding; those of another version must not be compared with it."""
+        return self.embedder.name
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Detection]:
+        """The faces in a picture, the largest first."""
+        return self.detector.detect(image)
+
+    def describe(self, image: NDArray[np.uint8], detections: Sequence[Detection], wanted: frozenset[str]) -> list[Face]:
+        """Each detection with landmarks, pose and quality, and the `wanted` attributes.
+
+        `wanted` are names of Rekognition's `Attribute` other than ALL and DEFAULT, else `KeyError`.
+        """
+        asked = [ATTRIBUTES[name] for name in sorted(wanted)]
+        return [self._describe(image, detection, asked) for detection in detections]
+
+    def embed(self, image: NDArray[np.uint8], faces: Sequence[Detection | Face]) -> NDArray[np.float32]:
+        """Embeddings float32 [n, d] of length 1; cosine similarity is their dot product.
+
+        A `Face` spares finding its mesh again.
+        """
+        points = [
+            face.keypoints if isinstance(face, Face) else _keypoints(face, self._find(image, face)) for face in faces
+        ]
+        return self.embedder.embed(image, np.array(points, np.float32).reshape(-1, 5, 2))
+
+    def _find(self, image: NDArray[np.uint8], detection: Detection) -> Mesh:
+        return self.mesh.find(image, detection.box, detection.keypoints)
+
+    def _describe(self, image: NDArray[np.uint8], detection: Detection, asked: Sequence[Any]) -> Face:
+        mesh = self._find(image, detection)
+        keypoints = _keypoints(detection, mesh)
+        if mesh.presence >= PRESENT:
+            points, turned = landmarks.from_mesh(mesh), pose.rotation(mesh)
+        else:
+            points, turned = landmarks.from_keypoints(detection.keypoints)
+        reading = self.attributes.read(image, keypoints) if asked else None
+        return Face(
+            detection,
+            keypoints,
+            points,
+            pose.pose(turned),
+            quality.quality(image, keypoints),
+            mesh.presence,
+            **{field: rule(reading, mesh) for field, rule in asked},
+        )
+
+
+def _keypoints(detection: Detection, mesh: Mesh) -> NDArray[np.float32]:
+    """The mean of two estimates, which aligns better than either (see benchmarks/recognition.py)."""
+    own = landmarks.from_mesh(mesh)[: landmarks.KEYPOINTS]
+    return np.asarray((detection.keypoints + own) / 2, np.float32)
+
+
+def _detector(settings: Settings) -> DetectorDescription:
+    if settings.detector is None:
+        return yunet(settings.cache)
+    description = models.load_description(settings.detector)
+    if not isinstance(description, DetectorDescription):
+        raise ModelError(f"{settings.detector}: task: it describes no detector")
+    return description
+
+
+def _embedder(settings: Settings) -> tuple[Embedder, Similarity]:
+    compiled = settings.cache / "compiled"
+    if settings.embedder is None:
+        # bf16 changes neither LFW nor CFP by more than a pair or two in a thousand.
+        embedder = Embedder(
+            sface(settings.cache), name=SFACE, threads=settings.threads, precision="bf16", cache=compiled
+        )
+        return embedder, Similarity.load(models.WEIGHTS / "sface" / "calibration.json")
+    description = models.load_description(settings.embedder)
+    if not isinstance(description, EmbedderDescription):
+        raise ModelError(f"{settings.embedder}: task: it describes no embedder")
+    try:
+        similarity = Similarity(description.similarity)
+    except ValueError as error:
+        raise ModelError(f"{settings.embedder}: similarity: {error}") from error
+    embedder = Embedder(description, name=own_name(description.network), threads=settings.threads, cache=compiled)
+    return embedder, similarity

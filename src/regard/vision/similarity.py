@@ -1,0 +1,54 @@
+"""What a cosine between two embeddings means: Similarity, 0–100, by how seldom strangers reach it.
+
+Rekognition's clients compare Similarity with thresholds such as 80 and 99. Here a Similarity stands for a
+false match rate (FMR) of the demographic group that fares worst: 50 for 1 in 100, 80 for 1 in 10,000, 90 for
+1 in 100,000, 99 for 1 in a million; between them it is linear in the logarithm of the rate. The knots come
+from a calibration file per embedder.
+"""
+
+import json
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Similarity and log10 of the FMR that it stands for. A cosine of 1 is 100, one of −1 is 0.
+MEANING = ((0.0, 0.0), (50.0, -2.0), (80.0, -4.0), (90.0, -5.0), (99.0, -6.0))
+
+
+def at_rate(fmr: Any) -> NDArray[np.float64]:
+    """The Similarity that stands for a false match rate above 0; rates below 1e-6 are 99."""
+    similarities, logarithms = zip(*MEANING, strict=True)
+    return np.asarray(np.interp(-np.log10(fmr), -np.array(logarithms), similarities), np.float64)
+
+
+class Similarity:
+    """A calibration. It is strictly increasing, so that ranking by cosine and by Similarity is the same."""
+
+    def __init__(self, knots: Iterable[tuple[float, float]]) -> None:
+        """`knots` are (cosine, Similarity), both strictly increasing; (−1, 0) and (1, 100) are added.
+
+        Raises `ValueError` if they are not or if there are none.
+        """
+        inner = [(float(cosine), float(value)) for cosine, value in knots]
+        inner = [knot for knot in inner if -1 < knot[0] < 1]
+        points = [(-1.0, 0.0), *inner, (1.0, 100.0)]
+        if not inner or not all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(points)):
+            raise ValueError("the knots [cosine, Similarity] must increase strictly within −1–1 and 0–100")
+        self._cosines, self._values = np.array(points).T
+
+    @classmethod
+    def load(cls, path: Path) -> "Similarity":
+        """Read a calibration file: JSON with `knots`, a list of [cosine, Similarity]."""
+        return cls(json.loads(path.read_text("utf-8"))["knots"])
+
+    def similarity(self, cosine: Any) -> NDArray[np.float64]:
+        """The Similarity of cosines −1–1 (any shape; what rounding put beyond is clipped)."""
+        return np.asarray(np.interp(cosine, self._cosines, self._values), np.float64)
+
+    def cosine_at(self, similarity: float) -> float:
+        """The cosine that has this Similarity, 0–100: the inverse of `similarity`."""
+        return float(np.interp(similarity, self._values, self._cosines))

@@ -1,0 +1,94 @@
+"""AWS's JSON 1.1 protocol over HTTP: which operation a request asks for, and how answers look.
+
+`Request` and `Response` are plain values, so that nothing below depends on a web framework.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from botocore.model import OperationModel
+
+from regard.wire.errors import ServiceError, UnknownOperationException
+from regard.wire.serialise import serialise
+from regard.wire.service import TARGET_PREFIX, operation_names
+
+CONTENT_TYPE = "application/x-amz-json-1.1"
+_NAMES = frozenset(operation_names())
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request. `path` and `query` are as sent, still percent-encoded, the query without its `?`.
+
+    `headers` are pairs of lower-case name and value in the order sent, the bytes read as Latin-1.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The value of a header by its lower-case name, repeated ones joined by a comma; None if absent."""
+        values = [value for key, value in self.headers if key == name]
+        return ",".join(values) if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An HTTP response, complete with its content-length."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+def operation_name(request: Request) -> str:
+    """The operation that `X-Amz-Target` names, such as "DetectFaces".
+
+    UnknownOperationException, as AWS answers, for any other target, method, path or content type.
+    """
+    if request.method != "POST" or request.path != "/":
+        raise UnknownOperationException("Operations are sent as POST to /.")
+    content_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
+    if content_type != CONTENT_TYPE:
+        raise UnknownOperationException(f"The content type must be {CONTENT_TYPE}.")
+    prefix, _, name = (request.header("x-amz-target") or "").partition(".")
+    if prefix != TARGET_PREFIX or name not in _NAMES:
+        raise UnknownOperationException
+    return name
+
+
+def success(operation: OperationModel, result: Mapping[str, Any], request_id: str) -> Response:
+    """The answer with an operation's result; see `serialise` for what it raises."""
+    return _response(200, [], serialise(operation, result), request_id)
+
+
+def failure(error: ServiceError, request_id: str) -> Response:
+    """The answer with an error.
+
+    The message stands under both spellings, since SDKs differ in the one they read. `Logref` is the id of
+    the request, by which an operator finds it in the log.
+    """
+    body = {
+        "__type": error.code,
+        "Code": error.code,
+        "Logref": request_id,
+        "Message": error.message,
+        "message": error.message,
+        **error.members,
+    }
+    return _response(error.status, [("x-amzn-errortype", error.code)], orjson.dumps(body), request_id)
+
+
+def _response(status: int, extra: list[tuple[str, str]], body: bytes, request_id: str) -> Response:
+    headers = [
+        ("x-amzn-RequestId", request_id),
+        *extra,
+        ("content-type", CONTENT_TYPE),
+        ("content-length", str(len(body))),
+    ]
+    return Response(status, headers, body)

@@ -1,0 +1,58 @@
+"""The tour, which is what a newcomer sees first, works against a real server and leaves nothing on it."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from regard.tour import OTHERS, PERSON, PROBE, STRANGER, tour
+
+
+@pytest.fixture
+def credentials(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in server.client_environment().items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("credentials")
+def test_the_tour_tells_and_draws_what_it_found(
+    server: Any, rekognition: Any, photos: dict[str, Path], tmp_path: Path
+) -> None:
+    told = io.StringIO()
+    tour(server.endpoint, "us-east-1", photos, tmp_path, Console(file=told, width=100))
+    drawn = {file.stem for file in tmp_path.glob("*.png")}
+    assert drawn == {
+        f"faces-{STRANGER}",
+        f"faces-{PERSON[0]}",
+        f"compare-{PERSON[0]}-{PROBE}",
+        f"compare-{PERSON[0]}-{OTHERS[0]}",
+        f"search-{PROBE}",
+        f"search-{STRANGER}",
+    }
+    with Image.open(tmp_path / f"search-{PROBE}.png") as after, Image.open(photos[PROBE]) as before:
+        assert after.size == before.size
+    account = told.getvalue()
+    for sight in ("AgeRange", ": match", ": no match", "nobody in the collection matches", "the-44th: sim"):
+        assert sight in account
+    assert not _left_behind(rekognition)
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_tour_that_fails_leaves_nothing_behind(
+    server: Any, rekognition: Any, photos: dict[str, Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    told = io.StringIO()
+    with pytest.raises(rekognition.exceptions.InvalidImageFormatException):
+        tour(server.endpoint, "us-east-1", photos | {OTHERS[1]: broken}, tmp_path, Console(file=told))
+    assert "index_faces" in told.getvalue()
+    assert not _left_behind(rekognition)
+
+
+def _left_behind(rekognition: Any) -> list[str]:
+    names = rekognition.list_collections()["CollectionIds"]
+    return [name for name in names if name.startswith("regard-tour-")]

@@ -1,0 +1,124 @@
+"""The database: schema, migrations, several processes, death and revival."""
+
+import getpass
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from pydantic import SecretStr
+
+from regard.settings import Settings
+from regard.store import collections, keys
+from regard.store.database import Database, DatabaseError, migrate
+from regard.store.embedded import EmbeddedPostgres
+from regard.store.tables import metadata
+
+ACCOUNT = "123456789012"
+
+
+def test_migrations_make_what_the_tables_say(database: Database) -> None:
+    with database.begin() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        differences = compare_metadata(context, metadata)
+    assert differences == []
+
+
+def test_several_processes_may_migrate_at_once(database: Database) -> None:
+    with database.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            migrate(database.engine)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with database.begin() as connection:
+        assert keys.first_account(connection) is None
+
+
+def test_an_unreachable_database_is_explained() -> None:
+    elsewhere = Settings(database_url=SecretStr("postgresql://nobody:secret@127.0.0.1:1/none"))
+    with pytest.raises(DatabaseError, match="cannot reach the database") as caught:
+        Database.open(elsewhere)
+    assert "secret" not in str(caught.value)
+
+
+def test_another_kind_of_database_is_refused() -> None:
+    with pytest.raises(DatabaseError, match="must start with postgresql://"):
+        Database.open(Settings(database_url=SecretStr("sqlite:///x.db")))
+
+
+def test_only_the_user_who_runs_regard_may_connect(postgres: EmbeddedPostgres) -> None:
+    engine = sa.create_engine(postgres.url)
+    with engine.connect() as connection:
+        rules = connection.exec_driver_sql("SELECT type, auth_method FROM pg_hba_file_rules").all()
+        mapped = connection.exec_driver_sql("SELECT sys_name, pg_username FROM pg_ident_file_mappings").all()
+    engine.dispose()
+    assert [tuple(rule) for rule in rules] == [("local", "peer")]
+    assert [tuple(pair) for pair in mapped] == [(getpass.getuser(), "postgres")]
+
+
+def test_a_killed_postgres_is_revived_with_all_that_was_committed(tmp_path: Path) -> None:
+    database = Database.open(Settings(home=tmp_path / "home"))
+    with database.begin() as connection:
+        keys.create_account(connection, ACCOUNT)
+        collections.create(connection, ACCOUNT, "kept", "m")
+    postmaster = int((tmp_path / "home" / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+    family = [psutil.Process(postmaster), *psutil.Process(postmaster).children()]
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(family)
+    with database.begin() as connection:
+        assert collections.find(connection, ACCOUNT, "kept") is not None
+    database.close()
+
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from regard.settings import Settings
+from regard.store import collections, keys
+from regard.store.database import Database
+database = Database.open(Settings(home=Path(sys.argv[1])))
+with database.begin() as connection:
+    keys.create_account(connection, "123456789012")
+    collections.create(connection, "123456789012", "committed", "m")
+with database.begin() as connection:
+    collections.create(connection, "123456789012", "half-way", "m")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_process_loses_only_what_it_had_not_committed(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(home)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        os.kill(process.pid, signal.SIGKILL)
+    database = Database.open(Settings(home=home))
+    with database.begin() as connection:
+        assert collections.find(connection, ACCOUNT, "committed") is not None
+        assert collections.find(connection, ACCOUNT, "half-way") is None
+    database.close()

@@ -1,17 +1,22 @@
 """Annotated pictures: what is drawn can be seen and read, and hides no face that it could spare."""
 
+import io
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
 
-from regard.look import GREEN, PALETTE, SKY, Mark, annotate, caption, draw
+from regard.look import GREEN, PALETTE, SKY, Mark, annotate, caption, draw, look_at
+from regard.settings import settings
 from regard.vision.attributes import Answer
 from regard.vision.detection import Detection
-from regard.vision.faces import Face
+from regard.vision.faces import Face, FaceEngine
 from regard.vision.geometry import Box
 from regard.vision.pose import Pose
 from regard.vision.quality import Quality
@@ -197,3 +202,19 @@ def test_faces_next_to_each_other_have_colours_of_their_own(face: Face) -> None:
     drawn = annotate(plain(400, 300), [face, other])
     frames = drawn[115, [100, 250]].astype(int)
     np.testing.assert_allclose(frames, PALETTE[:2], atol=30)  # thin lines are smoothed
+
+
+def test_looking_at_photos_needs_no_server_and_survives_a_broken_file(photos: dict[str, Path], tmp_path: Path) -> None:
+    engine = FaceEngine.load(settings())
+    told = io.StringIO()
+    console = Console(file=told, width=200)
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    assert look_at(engine, photos["astronaut"], tmp_path, console)
+    assert not look_at(engine, broken, tmp_path, console)
+    assert not look_at(engine, tmp_path / "absent.jpg", tmp_path, console)
+    with Image.open(tmp_path / "astronaut-faces.png") as drawn, Image.open(photos["astronaut"]) as photo:
+        assert drawn.size == photo.size
+        assert np.asarray(drawn).tolist() != np.asarray(photo).tolist()
+    for sight in ("years", "happy", "smile", "neither JPEG nor PNG", "No such file"):
+        assert sight in told.getvalue()

@@ -158,12 +158,18 @@ def tour(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the annotated pictures.")] = Path("out"),
 ) -> None:
     """Show what a running server does, through boto3, on real photos. Needs AWS credentials of the server."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
     from regard.tour import tour as run
 
     with _explained():
         photos = models.photos(settings().cache)
     out.mkdir(parents=True, exist_ok=True)
-    run(endpoint, settings().region, photos, out, console)
+    try:
+        run(endpoint, settings().region, photos, out, console)
+    except (BotoCoreError, ClientError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 @app.command()

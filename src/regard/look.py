@@ -132,10 +132,10 @@ def _outline(picture: NDArray[np.uint8], mark: Mark) -> None:
     left, top = mark.box.left, mark.box.top
     right, bottom = left + mark.box.width, top + mark.box.height
     box = _fixed(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]))
-    radius = max(0.9, mark.box.width / 80)
+    radius = max(0.5, mark.box.width / 80)
     for rim, colour in ((1, _RIM), (0, mark.colour)):
         cv2.polylines(picture, [box], True, colour, stroke + 2 * rim, cv2.LINE_AA, _SUBPIXEL)
-        disc = (radius + 0.7 * rim) * _DISC
+        disc = (radius + rim * min(0.7, radius / 2)) * _DISC
         for point in mark.points:
             cv2.fillConvexPoly(picture, _fixed(point + disc), colour, cv2.LINE_AA, _SUBPIXEL)
 

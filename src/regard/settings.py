@@ -19,20 +19,22 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="REGARD_", extra="ignore", frozen=True)
 
-    home: Path = Field(HOME, description="Data folder: embedded database, master key, local buckets.")
+    home: Path = Field(default=HOME, description="Data folder: embedded database, master key, local buckets.")
     cache: Path = Field(
-        Path.home() / ".cache" / "regard",
+        default=Path.home() / ".cache" / "regard",
         description="Where fetched networks and compiled ones are kept; may be shared and deleted.",
     )
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8742, description="Port to listen on.", ge=0, le=65535)
-    region: str = Field("us-east-1", description="The AWS region that this server answers for; clients sign with it.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8742, description="Port to listen on.", ge=0, le=65535)
+    region: str = Field(
+        default="us-east-1", description="The AWS region that this server answers for; clients sign with it."
+    )
     database_url: SecretStr | None = Field(
-        None,
+        default=None,
         description="`postgresql://…` of your own PostgreSQL 14 or later. Unset: an embedded one.",
     )
     master_key: SecretStr | None = Field(
-        None,
+        default=None,
         description="Base64 of 32 bytes that seal secrets at rest. Unset: the file `master.key`.",
     )
     threads: int = Field(
@@ -41,18 +43,22 @@ class Settings(BaseSettings):
         ge=1,
     )
     buckets: Path | None = Field(
-        None,
+        default=None,
         description="A folder whose subfolders are local buckets for `S3Object`; tried before S3.",
     )
     s3: bool = Field(
-        False,
+        default=False,
         description="Read `S3Object` from S3 through boto3's own configuration "
         "(`AWS_ENDPOINT_URL_S3`, `AWS_PROFILE`, …). Off: only local buckets are read.",
     )
-    detector: Path | None = Field(None, description="Your own face detector: a description file, see docs/models.md.")
-    embedder: Path | None = Field(None, description="Your own face embedder: a description file, see docs/models.md.")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    log_json: bool = Field(False, description="One JSON object a line instead of readable lines.")
+    detector: Path | None = Field(
+        default=None, description="Your own face detector: a description file, see docs/models.md."
+    )
+    embedder: Path | None = Field(
+        default=None, description="Your own face embedder: a description file, see docs/models.md."
+    )
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_json: bool = Field(default=False, description="One JSON object a line instead of readable lines.")
 
 
 @cache

@@ -113,11 +113,11 @@ def _rows(face: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "Emotion", emotion["Type"], f"{emotion['Confidence']:.1f}"
     for name in _ANSWERS:
         yield name, "yes" if face[name]["Value"] else "no", f"{face[name]['Confidence']:.1f}"
-    yield "Pose", " ".join(f"{name} {pose[name]:.0f}°" for name in ("Yaw", "Pitch", "Roll")), ""
+    yield "Pose", " ".join(f"{name} {pose[name]:z.0f}°" for name in ("Yaw", "Pitch", "Roll")), ""
     if gaze:
         yield (
             "EyeDirection",
-            f"Yaw {gaze['Yaw']:.0f}° Pitch {gaze['Pitch']:.0f}°",
+            f"Yaw {gaze['Yaw']:z.0f}° Pitch {gaze['Pitch']:z.0f}°",
             f"{gaze['Confidence']:.1f}",
         )
     yield "Quality", f"Brightness {quality['Brightness']:.0f} Sharpness {quality['Sharpness']:.0f}", ""

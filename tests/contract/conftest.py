@@ -162,7 +162,8 @@ class Server:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             connection.request("POST", path, body, dict(headers))
             response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), json.loads(response.read()))
+            headers_there = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, headers_there, json.loads(response.read()))
 
     def stop(self) -> int:
         """Ask the server to end, as a service manager does; its exit status."""
@@ -177,6 +178,8 @@ class Server:
 
 @dataclass(frozen=True)
 class Answer:
+    """An HTTP response; names of headers are in lower case."""
+
     status: int
     headers: dict[str, str]
     body: dict[str, Any]

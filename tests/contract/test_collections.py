@@ -128,7 +128,7 @@ def test_an_indexed_face_is_described_listed_and_deleted(
     listed = rekognition.list_faces(CollectionId=collection)
     assert listed["FaceModelVersion"] == response["FaceModelVersion"]
     (kept,) = listed["Faces"]
-    assert kept == face | {"IndexFacesModelVersion": response["FaceModelVersion"]}
+    assert kept == face | {"IndexFacesModelVersion": response["FaceModelVersion"].removeprefix("sface-")}
     deleted = rekognition.delete_faces(CollectionId=collection, FaceIds=[face["FaceId"], MISSING])
     assert deleted["DeletedFaces"] == [face["FaceId"]]
     assert deleted["UnsuccessfulFaceDeletions"] == [{"FaceId": MISSING, "Reasons": ["FACE_NOT_FOUND"]}]

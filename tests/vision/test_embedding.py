@@ -8,8 +8,9 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 
-from regard.settings import Settings
+from regard.settings import settings
 from regard.vision.embedding import Embedder, plain
 from regard.vision.faces import SFACE, FaceEngine
 from regard.vision.models import EmbedderDescription, ModelError
@@ -18,7 +19,7 @@ Picture = NDArray[np.uint8]
 
 
 def _embed(engine: FaceEngine, picture: Picture) -> NDArray[np.float32]:
-    return engine.embed(picture, engine.detect(picture)[:1])[0]
+    return np.asarray(engine.embed(picture, engine.detect(picture)[:1])[0])
 
 
 def test_the_same_person_is_far_above_a_stranger(engine: FaceEngine, portraits: dict[str, Picture]) -> None:
@@ -56,6 +57,16 @@ def test_a_mirrored_face_is_the_same_person(engine: FaceEngine, obama: Picture) 
     assert float((before @ after.T).item()) > 0.98
 
 
+@pytest.mark.parametrize("degrees", [-50, -35, 40, 70])
+def test_a_tilted_face_is_the_same_person(engine: FaceEngine, portraits: dict[str, Picture], degrees: float) -> None:
+    picture = portraits["astronaut"]
+    box = engine.detect(picture)[0].box
+    centre = (box.left + box.width / 2, box.top + box.height / 2)
+    turn = cv2.getRotationMatrix2D(centre, degrees, 1)
+    tilted = np.asarray(cv2.warpAffine(picture, turn, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    assert _embed(engine, picture) @ _embed(engine, tilted) > 0.9
+
+
 def test_bad_light_and_small_size_keep_the_person(engine: FaceEngine, obama: Picture) -> None:
     vector = _embed(engine, obama)
     small = np.asarray(cv2.resize(obama, None, fx=0.2, fy=0.2, interpolation=cv2.INTER_AREA), np.uint8)
@@ -78,12 +89,12 @@ def test_folded_weights_are_what_onnx_computes(tmp_path: Path) -> None:
     file = tmp_path / "block.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]), file)
     x = np.linspace(-1, 1, 12, dtype=np.float32)[None]
-    (expected,) = onnx.reference.ReferenceEvaluator(onnx.load(file)).run(None, {"x": x})
+    (expected,) = ReferenceEvaluator(onnx.load(file)).run(None, {"x": x})
     content, inputs = plain(file)
     folded = onnx.load_from_string(content)
     assert inputs == ["x"]
     assert [n.op_type for n in folded.graph.node] == ["Gemm"]
-    (found,) = onnx.reference.ReferenceEvaluator(folded).run(None, {"x": x})
+    (found,) = ReferenceEvaluator(folded).run(None, {"x": x})
     assert np.asarray(found) == pytest.approx(np.asarray(expected))
 
 
@@ -133,18 +144,16 @@ def test_an_owners_embedder_without_calibration_is_refused(tmp_path: Path, cache
     file = tmp_path / "own.toml"
     file.write_text('task = "embedder"\nnetwork = "own.onnx"\nsize = 64\ncolour = "rgb"\n')
     with pytest.raises(ModelError, match="similarity"):
-        FaceEngine.load(Settings(cache=cache, embedder=file))
+        FaceEngine.load(settings().model_copy(update={"cache": cache, "embedder": file}))
 
 
-def test_an_owners_embedder_takes_the_place_of_the_shipped_one(
-    tmp_path: Path, cache: Path, obama: Picture
-) -> None:
+def test_an_owners_embedder_takes_the_place_of_the_shipped_one(tmp_path: Path, cache: Path, obama: Picture) -> None:
     _network(tmp_path / "own.onnx", ["n", 3], 64)
     file = tmp_path / "own.toml"
     file.write_text(
         'task = "embedder"\nnetwork = "own.onnx"\nsize = 64\ncolour = "rgb"\nsimilarity = [[0.5, 50], [0.9, 99]]\n'
     )
-    engine = FaceEngine.load(Settings(cache=cache, embedder=file))
+    engine = FaceEngine.load(settings().model_copy(update={"cache": cache, "embedder": file}))
     assert engine.embed(obama, engine.detect(obama)).shape == (1, 3)
     assert engine.model_version.startswith("own-")
     assert engine.similarity.cosine_at(99) == pytest.approx(0.9)

@@ -7,13 +7,14 @@ FOLDER holds FairFace validation pictures and `labels.csv` (file, age, gender, r
 
 Every pair of different faces of the same race and gender is a comparison of strangers, except the pairs in
 `same_person.csv`, which a viewer judged to show one person. Faces under 10 years are left out of the knots
-(small children look so alike to the network that no useful threshold would remain) and reported apart.
+(small children look so alike to the network that no useful threshold would remain) and reported apart. Only faces that QualityFilter AUTO accepts count,
+as IndexFaces enrols no others unless told to.
 
-FMR down to MEASURED is counted: per group the 95th percentile of a bootstrap over faces, of which the largest
-group's counts. Below it the tail is extrapolated: excesses over a group's cosine at MEASURED follow a
-generalised Pareto distribution (Pickands 1975; Coles 2001, "An Introduction to Statistical Modeling of
-Extreme Values", chapter 4) with one shape for all groups and a scale for each, both at the upper end of
-their bootstrap; again the largest group counts.
+FMR of 0.01 and above is counted in each group. Below, one group has too few pairs, so all groups share the
+shape of the tail: each group's cosines are scaled so that its FMR of 0.1 is at 0 and of 0.01 at 1, and pooled.
+The pooled tail is counted down to 0.001 and continued below as a normal distribution's, with the slope that
+it has between 0.01 and 0.001. At each rate the knot is the group with the highest cosine, and of it the upper
+end (95 %) of a bootstrap over faces.
 """
 
 import csv
@@ -21,20 +22,22 @@ import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import NormalDist
 
 import cv2
 import numpy as np
 
 from regard.settings import Settings
 from regard.vision.faces import FaceEngine
+from regard.vision.quality import rejections
 from regard.vision.similarity import at_rate
 
 HERE = Path(__file__).parent
-MEASURED = 1e-2
 RATES = 10.0 ** -np.arange(0.25, 6.01, 0.25)
+START, COUNTED, POOLED = 1e-1, 1e-2, 1e-3
 CHILDREN = ("0-2", "3-9")
 REPLICATES = 300
-MIN_PAIRS = 2000  # a group with fewer says too little about 1 in 100; it is reported as not measured
+MIN_PAIRS = 1500  # a group with fewer says too little about 1 in 100; it is reported as not measured
 UPPER = 95
 
 
@@ -43,8 +46,10 @@ def embeddings(folder, rows):
 
     def one(row):
         image = np.ascontiguousarray(cv2.imread(str(folder / row["file"]))[:, :, ::-1])
-        faces = engine.detect(image)
-        return engine.embed(image, faces[:1])[0] if faces else None
+        faces = engine.describe(image, engine.detect(image)[:1], frozenset())
+        if not faces or rejections(faces[0], image.shape[1::-1], "AUTO"):
+            return None
+        return engine.embed(image, faces)[0]
 
     with ThreadPoolExecutor() as pool:
         return list(pool.map(one, rows)), engine.model_version
@@ -72,50 +77,40 @@ def weighted_quantiles(values, weights, rates):
     return np.interp(rates, share, values[order])
 
 
-def pareto(excesses, weights):
-    """Shape and scale by probability-weighted moments (Hosking and Wallis 1987)."""
-    order = np.argsort(excesses)
-    x, w = excesses[order], weights[order] / weights.sum()
-    above = 1 - (np.cumsum(w) - w / 2)
-    a0, a1 = (w * x).sum(), (w * above * x).sum()
-    shape = 2 - a0 / (a0 - 2 * a1)
-    return shape, 2 * a0 * a1 / (a0 - 2 * a1)
+def probit(rates):
+    return np.array([-NormalDist().inv_cdf(float(rate)) for rate in np.atleast_1d(rates)])
 
 
-def exponential_scale(excesses, weights, shape):
-    """Scale of a generalised Pareto of this shape with the mean of the excesses."""
-    return (weights * excesses).sum() / weights.sum() * (1 - shape)
+def tail(scaled, weights):
+    """The pooled tail at those RATES that are below COUNTED."""
+    rates = RATES[RATES < COUNTED * 0.999]
+    at_counted, at_pooled = weighted_quantiles(scaled, weights, [COUNTED, POOLED])
+    z_counted, z_pooled = probit([COUNTED, POOLED])
+    slope = (at_pooled - at_counted) / (z_pooled - z_counted)
+    continued = at_pooled + slope * (probit(rates) - z_pooled)
+    return np.where(rates >= POOLED * 0.999, weighted_quantiles(scaled, weights, rates), continued)
 
 
 def curves(groups, random):
-    """Per group: cosines at RATES, upper bounds, and per group what is reported."""
-    measured = RATES >= MEASURED * 0.999
-    samples, excess = {}, []
-    for name, (cosines, mask) in groups.items():
-        i, j = np.nonzero(mask)
-        values = cosines[i, j]
-        draws = [draw[i] * draw[j] for draw in resampled(len(cosines), random)]
-        heads = np.array([weighted_quantiles(values, w, np.append(RATES[measured], MEASURED)) for w in draws])
-        samples[name] = values, draws, heads
-        over = values - heads[0, -1]
-        excess.append((over[over > 0] / over[over > 0].mean()))
-    pooled = np.concatenate(excess)
-    shapes = [
-        pareto(*(lambda w: (pooled[w > 0], w[w > 0]))(np.bincount(random.integers(0, len(pooled), len(pooled)), minlength=len(pooled)).astype(float)))[0]
-        for _ in range(REPLICATES)
-    ]
-    shape = float(np.percentile(shapes, UPPER))
-    result = {}
-    for name, (values, draws, heads) in samples.items():
-        ratios = MEASURED / RATES[~measured]
-        growth = np.log(ratios) if abs(shape) < 1e-9 else (ratios**shape - 1) / shape
-        tails = []
-        for w, head in zip(draws, heads):
-            over = values - head[-1]
-            tails.append(head[-1] + exponential_scale(over[over > 0], w[over > 0], shape) * growth)
-        all_rates = np.hstack([heads[:, :-1], np.array(tails)])
-        result[name] = all_rates[0], np.percentile(all_rates, UPPER, axis=0), len(values)
-    return result, shape, float(np.median(shapes))
+    """Cosines at RATES for each replicate and group: [1 + REPLICATES, groups, rates]."""
+    result = []
+    drawn = {name: resampled(len(cosines), random) for name, (cosines, _) in groups.items()}
+    places = {name: np.nonzero(mask) for name, (_, mask) in groups.items()}
+    for replicate in range(REPLICATES + 1):
+        heads, scales, scaled, weights = [], [], [], []
+        for name, (cosines, _) in groups.items():
+            i, j = places[name]
+            values, weight = cosines[i, j], drawn[name][replicate][i] * drawn[name][replicate][j]
+            *head, start, counted = weighted_quantiles(
+                values, weight, [*RATES[RATES >= COUNTED * 0.999], START, COUNTED]
+            )
+            heads.append(head)
+            scales.append((start, counted - start))
+            scaled.append((values - start) / (counted - start))
+            weights.append(weight)
+        shape = tail(np.concatenate(scaled), np.concatenate(weights))
+        result.append([[*head, *(start + scale * shape)] for head, (start, scale) in zip(heads, scales)])
+    return np.array(result)
 
 
 def main():
@@ -138,8 +133,10 @@ def main():
     groups = grouped(lambda r: f"{r['race']}, {r['gender'].lower()}", lambda r: r["age"] not in CHILDREN)
     small = {name: int(mask.sum()) for name, (_, mask) in groups.items() if mask.sum() < MIN_PAIRS}
     groups = {name: group for name, group in groups.items() if name not in small}
-    result, shape, middle = curves(groups, np.random.default_rng(0))
-    worst = np.max([upper for _, upper, _ in result.values()], axis=0)
+    cosines = curves(groups, np.random.default_rng(0))
+    which = cosines[0].argmax(0)
+    upper = np.percentile(cosines, UPPER, axis=0)
+    worst = np.maximum.accumulate(upper[which, np.arange(len(RATES))])
     values = at_rate(RATES)
     knots = [[round(float(c), 4), round(float(v), 3)] for c, v in zip(worst, values)]
     children = grouped(lambda r: r["race"], lambda r: r["age"] in CHILDREN)
@@ -150,22 +147,21 @@ def main():
         "embedder": version,
         "knots": knots,
         "provenance": {
-            "data": "FairFace validation (CC BY 4.0), faces of 10 years and older, pairs of strangers of the same race and gender",
+            "data": "FairFace validation (CC BY 4.0), faces of 10 years and older that QualityFilter AUTO accepts, pairs of strangers of the same race and gender",
             "faces": sum(len(c) for c, _ in groups.values()),
-            "pairs": sum(n for _, _, n in result.values()),
-            "meaning": f"FMR of the group that fares worst at each knot, {UPPER}th percentile of a bootstrap over faces",
-            "measured": f"knots with Similarity up to 50 (FMR 1 to {MEASURED:g})",
-            "extrapolated": f"knots above 50: generalised Pareto tail from FMR {MEASURED:g}, shape {shape:.3f} "
-            f"(bootstrap median {middle:.3f}, {UPPER}th percentile used); there are too few pairs to measure them",
+            "pairs": sum(int(m.sum()) for _, m in groups.values()),
+            "meaning": f"FMR of the group that fares worst at each knot, upper end ({UPPER} %) of a bootstrap over faces",
+            "measured": "Similarity up to 50 (FMR 0.01): counted within the worst group",
+            "pooled": "Similarity 50 to 65 (FMR 0.001): the worst group's scale, the shape of the tail counted over all groups",
+            "extrapolated": "Similarity above 65 (FMR below 0.001): normal tail; FMR of 1e-4 and less was not measured",
             "cosine_at": {key: round(value, 4) for key, value in at.items()},
             "groups": {
                 name: {
-                    "pairs": n,
-                    "cosine_at_fmr_0.01": round(float(np.interp(-2, np.log10(RATES)[::-1], point[::-1])), 4),
-                    "fmr_at_similarity_50": round(float((groups[name][0][groups[name][1]] > at["50"]).mean()), 5),
-                    "fmr_at_similarity_80": round(float((groups[name][0][groups[name][1]] > at["80"]).mean()), 6),
+                    "pairs": int(mask.sum()),
+                    "cosine_at_fmr_0.01": round(float(weighted_quantiles(c[mask], np.ones(mask.sum()), [COUNTED])[0]), 4),
+                    **{f"fmr_at_similarity_{key}": round(float((c[mask] > at[key]).mean()), 6) for key in ("50", "80")},
                 }
-                for name, (point, _, n) in result.items()
+                for name, (c, mask) in groups.items()
             },
             "not_measured": small,
             "not_covered": {

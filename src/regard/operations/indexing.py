@@ -91,7 +91,7 @@ def list_faces(context: Context, request: Request) -> Response:
         )
     version = collection.face_model_version
     return {
-        "Faces": [shapes.face(row) | {"IndexFacesModelVersion": version} for row in rows],
+        "Faces": [shapes.face(row) | {"IndexFacesModelVersion": shapes.model_number(version)} for row in rows],
         "FaceModelVersion": version,
         "NextToken": token,
     }

@@ -118,7 +118,7 @@ def _face_matches(
     threshold = request.get("FaceMatchThreshold", DEFAULT_THRESHOLD)
     floor = context.services.faces.similarity.cosine_at(threshold)
     matches = context.services.gallery.search_faces(collection, probe, limit + (except_key is not None), floor)
-    version = collection.face_model_version
+    version = shapes.model_number(collection.face_model_version)
     return [
         {"Similarity": similarity, "Face": shapes.face(row) | {"IndexFacesModelVersion": version}}
         for row, similarity in _above(context, matches, threshold, except_key)

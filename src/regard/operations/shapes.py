@@ -1,5 +1,6 @@
 """AWS shapes made of what vision and store give: ratios for pixels, members for fields."""
 
+import re
 from typing import Any
 
 from regard.store import faces as stored
@@ -82,3 +83,8 @@ def face(row: stored.Face) -> dict[str, Any]:
         "Confidence": row.confidence,
         "UserId": row.user_id,
     }
+
+
+def model_number(face_model_version: str) -> str:
+    """The IndexFacesModelVersion of a face model, which AWS lets be digits and dots alone."""
+    return re.sub(r"[^0-9.]", "", face_model_version.rpartition("-")[2]) or "0"

@@ -28,11 +28,14 @@ EMOTIONS = ("CALM", "HAPPY", "SURPRISED", "ANGRY", "SAD", "DISGUSTED", "FEAR", "
 # Four times the prior odds is a 15 % share: it finds 95 % of masks, with 3 % false alarms on bare faces.
 OCCLUSION_ODDS = 4.0
 
-# An eye of the mesh: iris centre, corner at the picture's left, corner at its right.
-EYES = ((468, 33, 133), (473, 362, 263))
+# An eye of the mesh: iris centre, corner at the picture's left, corner at its right; and the side of the face.
+EYES = (((468, 33, 133), -1), ((473, 362, 263), 1))
 EYEBALL = 0.4  # radius of the eyeball / distance of the eye's corners: 12 mm / 30 mm
 RESTING_HEIGHT = 0.06  # of the iris above the corners, in the same unit: the median of LFW
-EYES_AGREE = 20.0  # degrees between the two eyes' directions at which confidence has fallen by 40 %
+RESTING_OUTWARD = 0.044  # of the iris from the middle of the corners, likewise
+CORNEA = 0.2  # how far the iris is in front of the corners, in the same unit; the mesh's own
+# depth of it is mostly noise
+EYES_AGREE = 15.0  # degrees between the two eyes' directions at which confidence has fallen by 40 %
 
 T = TypeVar("T")
 
@@ -51,7 +54,7 @@ class EyeDirection:
 
     `confidence` 0–100 is no measured probability (there is no free data to calibrate it on). It is the
     product of the probabilities that the face is there, the eyes are open and no sunglasses hide them, times
-    exp(−d²/2·20²) for d degrees between the two eyes' directions.
+    exp(−d²/2·15²) for d degrees between the two eyes' directions.
     """
 
     yaw: float
@@ -134,22 +137,27 @@ def emotions(reading: Reading) -> tuple[tuple[str, float], ...]:
 
 def eye_direction(mesh: Mesh, reading: Reading) -> EyeDirection:
     """Gaze from where the irises are between the corners of the eyes, in the frame of the head."""
-    upright = (mesh.points.astype(np.float64) * [1, -1, -1]) @ rotation(mesh)
-    eyes = np.array([_direction(*upright[list(eye), :2]) for eye in EYES])
+    turned = rotation(mesh)
+    eyes = np.array([_direction(mesh.points[list(eye)], turned, side) for eye, side in EYES])
     yaw, pitch = eyes.mean(0)
     apart = float(np.linalg.norm(eyes[0] - eyes[1]))
     seen = mesh.presence * (1 - reading.visible["eyes_closed"]) * (1 - reading.visible["sunglasses"])
     return EyeDirection(float(yaw), float(pitch), float(100 * seen * np.exp(-((apart / EYES_AGREE) ** 2) / 2)))
 
 
-def _direction(iris: NDArray[Any], left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
-    """Yaw and pitch in degrees of an eye with these points [2], y up."""
-    along = right - left
-    width = float(np.linalg.norm(along))
-    along = along / width
-    offset = (iris - (left + right) / 2) / width
-    sines = [offset @ along, offset @ [-along[1], along[0]] - RESTING_HEIGHT]
-    return np.degrees(np.arcsin(np.clip(np.array(sines) / EYEBALL, -1, 1)))
+def _direction(eye: NDArray[Any], turned: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """Yaw and pitch in degrees of an `eye` [3, 3] (iris, left corner, right corner) of a mesh.
+
+    `turned` is the mesh's rotation; `side` is −1 for the eye at the left of the face and 1 for the other.
+    """
+    iris, left, right = eye.astype(np.float64)
+    middle, across = (left + right) / 2, right - left
+    width = float(np.linalg.norm(across))
+    forward = np.array([iris[0], iris[1], middle[2] - CORNEA * width]) - middle
+    line, offset = ((np.stack([across, forward]) * [1, -1, -1]) @ turned)[:, :2] / width
+    along = line / np.linalg.norm(line)
+    sines = np.array([offset @ along - side * RESTING_OUTWARD, offset @ [-along[1], along[0]] - RESTING_HEIGHT])
+    return np.asarray(np.degrees(np.arcsin(np.clip(sines / EYEBALL, -1, 1))))
 
 
 def _visible(name: str) -> Callable[[Reading, Mesh], Answer[bool]]:

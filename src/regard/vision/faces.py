@@ -32,7 +32,7 @@ class Face:
     """A face and what is known of it; positions in pixels of the picture.
 
     `landmarks` float32 [30, 2] are named by `LANDMARKS`. `keypoints` float32 [5, 2] are what the embedder
-    aligns the face by: the mean of the detector's and the mesh's. `presence` 0–1 is the mesh network's
+    aligns the face by. `presence` 0–1 is the mesh network's
     probability that there is a face; a strong profile or a hidden face has a low one. The rest is None unless
     it was asked for.
     """
@@ -111,7 +111,11 @@ class FaceEngine:
         return self.embedder.embed(image, np.array(points, np.float32).reshape(-1, 5, 2))
 
     def _find(self, image: NDArray[np.uint8], detection: Detection) -> Mesh:
-        return self.mesh.find(image, detection.box, detection.keypoints)
+        """The mesh, found again from its own keypoints: detectors place them badly on tilted faces."""
+        mesh = self.mesh.find(image, detection.box, detection.keypoints)
+        if mesh.presence < PRESENT:
+            return mesh
+        return self.mesh.find(image, detection.box, _of_mesh(mesh))
 
     def _describe(self, image: NDArray[np.uint8], detection: Detection, asked: Sequence[Any]) -> Face:
         mesh = self._find(image, detection)
@@ -132,10 +136,15 @@ class FaceEngine:
         )
 
 
+def _of_mesh(mesh: Mesh) -> NDArray[np.float32]:
+    return landmarks.from_mesh(mesh)[: landmarks.KEYPOINTS]
+
+
 def _keypoints(detection: Detection, mesh: Mesh) -> NDArray[np.float32]:
-    """The mean of two estimates, which aligns better than either (see benchmarks/recognition.py)."""
-    own = landmarks.from_mesh(mesh)[: landmarks.KEYPOINTS]
-    return np.asarray((detection.keypoints + own) / 2, np.float32)
+    """The mesh's; where no face was surely found, as in profile, the mean with the detector's is better."""
+    if mesh.presence >= PRESENT:
+        return _of_mesh(mesh)
+    return np.asarray((detection.keypoints + _of_mesh(mesh)) / 2, np.float32)
 
 
 def _detector(settings: Settings) -> DetectorDescription:

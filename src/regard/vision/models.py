@@ -13,10 +13,11 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -230,17 +231,23 @@ Colour = Literal["rgb", "bgr"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
+def _rising(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    if any(x >= next_x or y > next_y for (x, y), (next_x, next_y) in pairwise(points)):
+        raise ValueError("the points must rise")
+    return points
+
+
+Curve = Annotated[tuple[tuple[float, float], ...], AfterValidator(_rising)]
+"""Points of a function that does not fall, straight in between."""
+
+
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Preprocessing:
-    """How pixels become a network's input: (pixel − mean) × scale per channel, in the order of `colour`.
-
-    `precision` is what the network is computed in, see `session.Session`.
-    """
+    """How pixels become a network's input: (pixel − mean) × scale per channel, in the order of `colour`."""
 
     colour: Colour
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: Annotated[float, Field(gt=0)] = 1.0
-    precision: Precision = "f32"
 
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -256,7 +263,8 @@ class DetectorDescription(Preprocessing):
     anchors: Annotated[int, Field(ge=1, le=8)] = 1
     threshold: Share = 0.5
     overlap: Share = 0.4
-    calibration: tuple[tuple[float, float], ...] = ()
+    calibration: Curve = ()
+    precision: Precision = "f32"
 
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -268,7 +276,7 @@ class EmbedderDescription(Preprocessing):
     size: Annotated[int, Field(ge=32, le=1024)] = 112
     template: Annotated[tuple[tuple[float, float], ...], Field(min_length=5, max_length=5)] | None = None
     flip: bool = False
-    similarity: tuple[tuple[float, float], ...] = ()
+    similarity: Curve = ()
 
 
 _description: TypeAdapter[DetectorDescription | EmbedderDescription] = TypeAdapter(

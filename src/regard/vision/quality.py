@@ -79,10 +79,10 @@ class Bar:
 
 
 BARS: Mapping[str, Bar] = {
-    "LOW": Bar(60, 12, 10, 65, 55, 16, 0.0, 0.5),
-    "AUTO": Bar(80, 20, 25, 50, 45, 24, 0.01, 0.6),
-    "MEDIUM": Bar(90, 30, 35, 40, 35, 40, 0.5, 0.7),
-    "HIGH": Bar(95, 40, 50, 25, 25, 64, 0.9, 0.8),
+    "LOW": Bar(50, 10, 10, 65, 55, 16, 0.0, 0.5),
+    "AUTO": Bar(70, 18, 25, 50, 45, 24, 0.01, 0.6),
+    "MEDIUM": Bar(85, 24, 35, 40, 35, 40, 0.5, 0.7),
+    "HIGH": Bar(90, 30, 50, 25, 25, 64, 0.9, 0.8),
 }
 """What Rekognition's QualityFilter levels mean here. Rekognition does not publish its own bars."""
 

@@ -1,0 +1,72 @@
+// Calls every operation that is built through the AWS SDK for JavaScript and prints what came back as JSON.
+// Usage: node tour.mjs PERSON.jpg SAME_PERSON.jpg; credentials and the endpoint come from the environment.
+import { readFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import * as sdk from "@aws-sdk/client-rekognition";
+
+const client = new sdk.RekognitionClient({});
+const [person, same] = await Promise.all(process.argv.slice(2).map((path) => readFile(path)));
+const collection = { CollectionId: `js-${randomUUID()}` };
+const answers = {};
+const errors = {};
+
+async function call(operation, input) {
+  const { $metadata, ...answer } = await client.send(new sdk[`${operation}Command`](input));
+  answers[operation] = { status: $metadata.httpStatusCode, attempts: $metadata.attempts, answer };
+  return answer;
+}
+
+async function fail(name, operation, input) {
+  try {
+    await client.send(new sdk[`${operation}Command`](input));
+  } catch (error) {
+    errors[name] = {
+      name: error.name,
+      message: error.message,
+      typed: error instanceof (sdk[error.name] ?? Array),
+      service: error instanceof sdk.RekognitionServiceException,
+      status: error.$metadata?.httpStatusCode,
+      attempts: error.$metadata?.attempts,
+      requestId: error.$metadata?.requestId,
+    };
+  }
+}
+
+await call("CreateCollection", { ...collection, Tags: { a: "1" } });
+const { CollectionARN: ResourceArn } = await call("DescribeCollection", collection);
+await call("ListCollections", { MaxResults: 4096 });
+await call("DetectFaces", { Image: { Bytes: person }, Attributes: ["ALL"] });
+await call("CompareFaces", { SourceImage: { Bytes: person }, TargetImage: { Bytes: same } });
+
+const first = await call("IndexFaces", { ...collection, Image: { Bytes: same }, ExternalImageId: "same" });
+const second = await call("IndexFaces", { ...collection, Image: { Bytes: person }, ExternalImageId: "person" });
+const FaceIds = [first, second].map(({ FaceRecords }) => FaceRecords[0].Face.FaceId);
+const pages = [];
+// A copy, since the paginator writes into what it is given.
+const paginator = sdk.paginateListFaces({ client, pageSize: 1 }, { ...collection });
+for await (const page of paginator) pages.push(page.Faces.length);
+await call("ListFaces", collection);
+await call("SearchFaces", { ...collection, FaceId: FaceIds[0] });
+await call("SearchFacesByImage", { ...collection, Image: { Bytes: person } });
+
+await call("CreateUser", { ...collection, UserId: "u" });
+await call("AssociateFaces", { ...collection, UserId: "u", FaceIds });
+await call("ListUsers", collection);
+await call("SearchUsers", { ...collection, FaceId: FaceIds[0] });
+await call("SearchUsersByImage", { ...collection, Image: { Bytes: person } });
+await fail("conflict", "CreateUser", { ...collection, UserId: "u" });
+await call("DisassociateFaces", { ...collection, UserId: "u", FaceIds });
+await call("DeleteUser", { ...collection, UserId: "u" });
+await call("DeleteFaces", { ...collection, FaceIds });
+
+await call("TagResource", { ResourceArn, Tags: { b: "2" } });
+await call("UntagResource", { ResourceArn, TagKeys: ["a"] });
+await call("ListTagsForResource", { ResourceArn });
+await call("DeleteCollection", collection);
+
+await fail("missing", "DescribeCollection", collection);
+await fail("format", "DetectFaces", { Image: { Bytes: Buffer.from("GIF89a") } });
+await fail("validation", "CreateCollection", { CollectionId: "a/b" });
+await fail("unbuilt", "DetectLabels", { Image: { Bytes: person } });
+
+console.log(JSON.stringify({ answers, errors, pages, FaceIds }));

@@ -101,9 +101,7 @@ def test_an_unsigned_request_is_refused(connect: Connect) -> None:
     )
 
 
-def test_a_request_that_was_changed_on_its_way_is_refused_and_has_no_effect(
-    connect: Connect, rekognition: Any
-) -> None:
+def test_a_request_that_was_changed_on_its_way_is_refused_and_has_no_effect(connect: Connect, rekognition: Any) -> None:
     names = f"mine-{uuid.uuid4()}", f"evil-{uuid.uuid4()}"
 
     def tamper(request: AWSPreparedRequest, **_: Any) -> None:

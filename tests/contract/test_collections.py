@@ -112,12 +112,8 @@ def test_a_missing_collection_is_not_found(rekognition: Any, operation: str, mor
 # Faces
 
 
-def test_an_indexed_face_is_described_listed_and_deleted(
-    rekognition: Any, collection: str, picture: Picture
-) -> None:
-    response = rekognition.index_faces(
-        CollectionId=collection, Image=picture("obama"), ExternalImageId="barack"
-    )
+def test_an_indexed_face_is_described_listed_and_deleted(rekognition: Any, collection: str, picture: Picture) -> None:
+    response = rekognition.index_faces(CollectionId=collection, Image=picture("obama"), ExternalImageId="barack")
     (record,) = response["FaceRecords"]
     assert response["UnindexedFaces"] == []
     face = record["Face"]
@@ -157,9 +153,7 @@ def test_the_same_picture_has_the_same_face_id_in_every_collection(
 
 
 def test_detection_attributes_are_returned(rekognition: Any, collection: str, picture: Picture) -> None:
-    response = rekognition.index_faces(
-        CollectionId=collection, Image=picture("obama"), DetectionAttributes=["ALL"]
-    )
+    response = rekognition.index_faces(CollectionId=collection, Image=picture("obama"), DetectionAttributes=["ALL"])
     detail = response["FaceRecords"][0]["FaceDetail"]
     assert len(detail["Landmarks"]) == 30
     assert "Emotions" in detail
@@ -200,9 +194,7 @@ def test_poor_faces_are_left_out_with_reasons_unless_the_filter_is_off(
     assert len(kept["FaceRecords"]) == 1
 
 
-def test_faces_are_listed_by_id_and_by_user_in_pages(
-    rekognition: Any, collection: str, picture: Picture
-) -> None:
+def test_faces_are_listed_by_id_and_by_user_in_pages(rekognition: Any, collection: str, picture: Picture) -> None:
     names = ("obama", "obama2", "obama3", "biden")
     ids = [index(rekognition, collection, picture(name))[0] for name in names]
     rekognition.create_user(CollectionId=collection, UserId="barack")
@@ -220,9 +212,7 @@ def test_faces_are_listed_by_id_and_by_user_in_pages(
 # Searching
 
 
-def test_search_by_image_finds_the_person_best_first(
-    rekognition: Any, collection: str, picture: Picture
-) -> None:
+def test_search_by_image_finds_the_person_best_first(rekognition: Any, collection: str, picture: Picture) -> None:
     ids = {name: index(rekognition, collection, picture(name))[0] for name in ("obama", "obama2", "biden")}
     response = rekognition.search_faces_by_image(CollectionId=collection, Image=picture("obama"))
     assert set(response["SearchedFaceBoundingBox"]) == {"Width", "Height", "Left", "Top"}
@@ -231,24 +221,18 @@ def test_search_by_image_finds_the_person_best_first(
     assert found == [ids["obama"], ids["obama2"]]
     similarities = [match["Similarity"] for match in response["FaceMatches"]]
     assert similarities == sorted(similarities, reverse=True)
-    every = rekognition.search_faces_by_image(
-        CollectionId=collection, Image=picture("obama"), FaceMatchThreshold=0
-    )
+    every = rekognition.search_faces_by_image(CollectionId=collection, Image=picture("obama"), FaceMatchThreshold=0)
     assert [match["Face"]["FaceId"] for match in every["FaceMatches"]] == [*found, ids["biden"]]
     one = rekognition.search_faces_by_image(CollectionId=collection, Image=picture("obama"), MaxFaces=1)
     assert [match["Face"]["FaceId"] for match in one["FaceMatches"]] == [ids["obama"]]
 
 
-def test_search_by_face_leaves_out_the_face_itself(
-    rekognition: Any, collection: str, picture: Picture
-) -> None:
+def test_search_by_face_leaves_out_the_face_itself(rekognition: Any, collection: str, picture: Picture) -> None:
     ids = {name: index(rekognition, collection, picture(name))[0] for name in ("obama", "obama2", "biden")}
     response = rekognition.search_faces(CollectionId=collection, FaceId=ids["obama"])
     assert response["SearchedFaceId"] == ids["obama"]
     assert [match["Face"]["FaceId"] for match in response["FaceMatches"]] == [ids["obama2"]]
-    two = rekognition.search_faces(
-        CollectionId=collection, FaceId=ids["obama"], FaceMatchThreshold=0, MaxFaces=2
-    )
+    two = rekognition.search_faces(CollectionId=collection, FaceId=ids["obama"], FaceMatchThreshold=0, MaxFaces=2)
     assert [match["Face"]["FaceId"] for match in two["FaceMatches"]] == [ids["obama2"], ids["biden"]]
 
 
@@ -278,9 +262,7 @@ def test_searching_errors(rekognition: Any, collection: str, faceless: bytes) ->
 def test_a_user_from_creation_to_deletion(rekognition: Any, collection: str, picture: Picture) -> None:
     ids = [index(rekognition, collection, picture(name))[0] for name in ("obama", "obama2", "biden")]
     rekognition.create_user(CollectionId=collection, UserId="barack")
-    assert rekognition.list_users(CollectionId=collection)["Users"] == [
-        {"UserId": "barack", "UserStatus": "CREATED"}
-    ]
+    assert rekognition.list_users(CollectionId=collection)["Users"] == [{"UserId": "barack", "UserStatus": "CREATED"}]
     response = rekognition.associate_faces(CollectionId=collection, UserId="barack", FaceIds=ids[:2])
     assert response["AssociatedFaces"] == [{"FaceId": id_} for id_ in ids[:2]]
     assert response["UnsuccessfulFaceAssociations"] == []
@@ -298,9 +280,7 @@ def test_a_user_from_creation_to_deletion(rekognition: Any, collection: str, pic
         {"FaceId": ids[0], "UserId": "barack", "Reasons": ["ASSOCIATED_TO_AN_EXISTING_USER"]}
     ]
     rekognition.create_user(CollectionId=collection, UserId="joe")
-    stolen = rekognition.associate_faces(
-        CollectionId=collection, UserId="joe", FaceIds=[ids[0]], UserMatchThreshold=0
-    )
+    stolen = rekognition.associate_faces(CollectionId=collection, UserId="joe", FaceIds=[ids[0]], UserMatchThreshold=0)
     assert stolen["UnsuccessfulFaceAssociations"] == [
         {"FaceId": ids[0], "UserId": "barack", "Reasons": ["ASSOCIATED_TO_A_DIFFERENT_USER"]}
     ]
@@ -322,9 +302,7 @@ def test_users_are_searched_by_image_user_and_face(
     ids = {name: index(rekognition, collection, picture(name))[0] for name in ("obama", "obama2", "biden")}
     for user, faces in (("barack", ["obama", "obama2"]), ("joe", ["biden"])):
         rekognition.create_user(CollectionId=collection, UserId=user)
-        rekognition.associate_faces(
-            CollectionId=collection, UserId=user, FaceIds=[ids[name] for name in faces]
-        )
+        rekognition.associate_faces(CollectionId=collection, UserId=user, FaceIds=[ids[name] for name in faces])
     by_image = rekognition.search_users_by_image(CollectionId=collection, Image=picture("obama3"))
     (match,) = by_image["UserMatches"]
     assert match["User"] == {"UserId": "barack", "UserStatus": "ACTIVE"}
@@ -368,9 +346,7 @@ def test_users_are_listed_in_pages(rekognition: Any, collection: str) -> None:
     names = [f"user-{number}" for number in range(5)]
     for name in names:
         rekognition.create_user(CollectionId=collection, UserId=name)
-    pages = rekognition.get_paginator("list_users").paginate(
-        CollectionId=collection, PaginationConfig={"PageSize": 2}
-    )
+    pages = rekognition.get_paginator("list_users").paginate(CollectionId=collection, PaginationConfig={"PageSize": 2})
     assert [user["UserId"] for page in pages for user in page["Users"]] == names
 
 

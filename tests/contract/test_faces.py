@@ -81,9 +81,7 @@ def test_all_attributes_of_faces_that_we_know(rekognition: Any, picture: Any) ->
     (hopper,) = rekognition.detect_faces(Image=picture("hopper"), Attributes=["ALL"])["FaceDetails"]
     assert hopper["Eyeglasses"]["Value"] is True
     for face in (obama, hopper):
-        confidences = [
-            value["Confidence"] for value in face.values() if isinstance(value, dict) and "Value" in value
-        ]
+        confidences = [value["Confidence"] for value in face.values() if isinstance(value, dict) and "Value" in value]
         assert all(50 <= confidence <= 100 for confidence in confidences)
 
 
@@ -149,9 +147,7 @@ def test_the_threshold_decides_what_matches(rekognition: Any, picture: Any) -> N
     assert identical["Similarity"] > 99.9
 
 
-def test_the_largest_source_face_is_compared_with_every_target_face(
-    rekognition: Any, photos: dict[str, Path]
-) -> None:
+def test_the_largest_source_face_is_compared_with_every_target_face(rekognition: Any, photos: dict[str, Path]) -> None:
     left, right = (Image.open(photos[name]).convert("RGB") for name in ("biden", "obama2"))
     height = 800
     pair = [image.resize((image.width * height // image.height, height)) for image in (left, right)]
@@ -170,19 +166,13 @@ def test_comparing_without_a_face_is_an_invalid_parameter(rekognition: Any, pict
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
     images = {"SourceImage": picture("obama"), "TargetImage": picture("obama2")}
     images[side] = jpeg(Image.fromarray(noise))
-    with pytest.raises(
-        rekognition.exceptions.InvalidParameterException, match="Request has invalid parameters"
-    ):
+    with pytest.raises(rekognition.exceptions.InvalidParameterException, match="Request has invalid parameters"):
         rekognition.compare_faces(**images)
 
 
-def test_quality_filter_keeps_blurred_faces_out_of_a_comparison(
-    rekognition: Any, photos: dict[str, Path]
-) -> None:
+def test_quality_filter_keeps_blurred_faces_out_of_a_comparison(rekognition: Any, photos: dict[str, Path]) -> None:
     sharp = Image.open(photos["obama"]).convert("RGB")
-    blurred = sharp.resize((40, 40 * sharp.height // sharp.width)).resize(
-        sharp.size, Image.Resampling.BICUBIC
-    )
+    blurred = sharp.resize((40, 40 * sharp.height // sharp.width)).resize(sharp.size, Image.Resampling.BICUBIC)
     images = {"SourceImage": jpeg(sharp), "TargetImage": jpeg(blurred)}
     unfiltered = rekognition.compare_faces(**images)
     assert len(unfiltered["FaceMatches"]) + len(unfiltered["UnmatchedFaces"]) == 1

@@ -19,7 +19,10 @@ NO_OBJECT = (
     "InvalidS3ObjectException",
     "Unable to get object metadata from S3. Check object key, region and/or access permissions.",
 )
-BYTES = "InvalidParameterException", "1 validation error detected: Value at 'image.bytes' failed to satisfy constraint: "
+BYTES = (
+    "InvalidParameterException",
+    "1 validation error detected: Value at 'image.bytes' failed to satisfy constraint: ",
+)
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -35,8 +38,7 @@ def png_of_nothing(width: int, height: int) -> bytes:
     data = b"".join([*(packer.compress(row) for _ in range(height)), packer.flush()])
     chunks = (b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)), (b"IDAT", data), (b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )
 
 

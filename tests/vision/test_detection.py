@@ -124,10 +124,10 @@ def test_many_clients_get_what_one_gets(detector: Detector, portraits: dict[str,
     assert together == alone
 
 
-def test_the_threshold_is_where_a_face_is_as_likely_as_not(cache: Path) -> None:
+def test_more_than_two_in_three_of_the_answers_at_the_threshold_are_faces(cache: Path) -> None:
     description = yunet(cache)
     score, confidence = zip(*description.calibration, strict=True)
-    assert np.interp(description.threshold, score, confidence) == pytest.approx(50, abs=1)
+    assert np.interp(description.threshold, score, confidence) == pytest.approx(70, abs=1)
     measured = json.loads((models.WEIGHTS / "yunet" / "calibration.json").read_text())["measured"]
     assert measured["calibration_error_percent"] < 5
 

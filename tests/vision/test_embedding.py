@@ -54,7 +54,7 @@ def test_a_mirrored_face_is_the_same_person(engine: FaceEngine, obama: Picture) 
     points = face.keypoints[[1, 0, 2, 4, 3]]
     points[:, 0] = obama.shape[1] - 1 - points[:, 0]
     before, after = engine.embedder.embed(obama, face.keypoints[None]), engine.embedder.embed(mirrored, points[None])
-    assert float((before @ after.T).item()) > 0.98
+    assert float((before @ after.T).item()) > 0.985
 
 
 @pytest.mark.parametrize("degrees", [-50, -35, 40, 70])

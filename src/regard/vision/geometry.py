@@ -14,6 +14,8 @@ ARCFACE_POINTS = np.array(
     np.float64,
 )
 
+MAX_SUPERSAMPLING = 16  # bounds the memory that one face can take
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -56,6 +58,20 @@ def align(
     border: int = cv2.BORDER_CONSTANT,
 ) -> NDArray[np.uint8]:
     """The `size`×`size` crop of `image` [h, w, 3] in which `keypoints` [5, 2] lie on `template` [5, 2]."""
-    matrix = similarity_transform(keypoints, template)
-    crop = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
-    return np.asarray(crop, np.uint8)
+    return warp(image, similarity_transform(keypoints, template), size, border)
+
+
+def warp(
+    image: NDArray[np.uint8], matrix: NDArray[np.float64], size: int, border: int = cv2.BORDER_CONSTANT
+) -> NDArray[np.uint8]:
+    """The `size`×`size` crop of `image` [h, w, 3] that the 2×3 similarity transform `matrix` maps to.
+
+    Where the picture is much larger than the crop it is sampled at about its own resolution and averaged:
+    sampling at the crop's would alias, and an embedding would change with a shift of a pixel.
+    """
+    scale = float(np.hypot(*matrix[:, 0]))
+    finer = min(max(round(1 / max(scale, 1e-6)), 1), MAX_SUPERSAMPLING)
+    fine = matrix * finer
+    fine[:, 2] += (finer - 1) / 2
+    crop = cv2.warpAffine(image, fine, (size * finer, size * finer), flags=cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA), np.uint8)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.vision.geometry import Box
+from regard.vision.geometry import Box, warp
 from regard.vision.session import Session
 
 SIZE = 256
@@ -56,7 +56,7 @@ class MeshNetwork:
     def find(self, image: NDArray[np.uint8], box: Box, keypoints: NDArray[Any]) -> Mesh:
         """The mesh of the face in `image` (RGB [h, w, 3]) with the detector's `box` and `keypoints` [5, 2]."""
         matrix = crop_matrix(box, keypoints)
-        crop = cv2.warpAffine(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+        crop = warp(image, matrix, SIZE)
         raw, presence, _ = self._session.run(np.asarray(crop, np.float32)[None] / 255)
         points = raw.reshape(POINTS, 3)
         back = cv2.invertAffineTransform(matrix)

@@ -1,6 +1,6 @@
 """Draw the README's picture from the demo's photos.
 
-    python docs/picture.py
+python docs/picture.py
 """
 
 from pathlib import Path

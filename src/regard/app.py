@@ -114,7 +114,7 @@ def _authenticate(services: Services, request: Request) -> Principal:
     found: list[Principal] = []
 
     def secret_of(access_key_id: str) -> str | None:
-        with services.database.begin() as connection:
+        with services.database.read() as connection:
             principal = keys.principal(connection, services.sealer, access_key_id)
         if principal is None:
             return None
@@ -147,5 +147,5 @@ async def _body(http: HttpRequest) -> bytes | None:
 
 
 def _ping(services: Services) -> None:
-    with services.database.begin() as connection:
+    with services.database.read() as connection:
         connection.exec_driver_sql("SELECT 1")

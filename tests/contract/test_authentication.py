@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from botocore import UNSIGNED
-from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -104,7 +103,7 @@ def test_an_unsigned_request_is_refused(connect: Connect) -> None:
 def test_a_request_that_was_changed_on_its_way_is_refused_and_has_no_effect(connect: Connect, rekognition: Any) -> None:
     names = f"mine-{uuid.uuid4()}", f"evil-{uuid.uuid4()}"
 
-    def tamper(request: AWSPreparedRequest, **_: Any) -> None:
+    def tamper(request: Any, **_: Any) -> None:
         request.body = request.body.replace(names[0].encode(), names[1].encode())
 
     client = connect()

@@ -10,7 +10,6 @@ import botocore.session
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from botocore.model import Shape
 
 from regard.operations import OPERATIONS
 
@@ -97,7 +96,7 @@ def test_what_breaks_a_constraint_is_told_in_amazons_words(
 
 
 def test_all_that_is_wrong_is_told_at_once(unchecked: Any) -> None:
-    with pytest.raises(unchecked.exceptions.InvalidParameterException, match="^.* 2 validation errors detected: "):
+    with pytest.raises(unchecked.exceptions.InvalidParameterException, match="2 validation errors detected: "):
         unchecked.search_faces(CollectionId="c", FaceId="not-an-id", MaxFaces=0)
 
 
@@ -131,7 +130,7 @@ def test_an_image_that_is_far_too_large_gets_an_answer_too(rekognition: Any, meg
         rekognition.detect_faces(Image={"Bytes": bytes(megabytes * 1024 * 1024)})
 
 
-def least(shape: Shape) -> Any:
+def least(shape: Any) -> Any:
     """The smallest value that a shape allows."""
     low = shape.metadata.get("min", 0)
     match shape.type_name:

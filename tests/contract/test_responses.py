@@ -77,7 +77,7 @@ FACE = {"FaceId": "11111111-2222-3333-4444-555555555555", "Confidence": 99.5, "B
 @contextmanager
 def a_server_that_answers(document: Any, status: int = 200, code: str | None = None) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             body = json.dumps(document).encode()
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(status)

@@ -54,9 +54,7 @@ def enrol(database: Database, vectors: Vectors) -> list[faces.Face]:
         return faces.add(connection, locked, new)
 
 
-def brute_force(
-    database: Database, probe: Vectors, limit: int, floor: float
-) -> list[tuple[uuid.UUID, float]]:
+def brute_force(database: Database, probe: Vectors, limit: int, floor: float) -> list[tuple[uuid.UUID, float]]:
     with database.begin() as connection:
         rows = faces.page(connection, collection_of(database).key, 0, 1 << 20)
     if not rows:
@@ -113,9 +111,7 @@ def test_users_agree_with_brute_force(database: Database) -> None:
             users.create(connection, locked, f"user-{number}")
             user = users.find(connection, locked.key, f"user-{number}")
             assert user is not None
-            users.associate(
-                connection, locked, user, [face.key for face in kept[4 * number : 4 * number + 4]]
-            )
+            users.associate(connection, locked, user, [face.key for face in kept[4 * number : 4 * number + 4]])
             if number == 3:  # no faces left: cannot be found any more
                 users.disassociate(connection, locked, user, [face.key for face in kept[12:16]])
             if number == 5:

@@ -111,9 +111,7 @@ with database.begin() as connection:
 
 def test_a_killed_process_loses_only_what_it_had_not_committed(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(home)], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", _HOLD, str(home)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, signal.SIGKILL)

@@ -66,9 +66,7 @@ def test_the_same_face_under_another_external_id_is_another_face(database: Datab
 @pytest.mark.usefixtures("collection")
 def test_concurrent_writers_of_one_face_store_it_once(database: Database) -> None:
     found: list[uuid.UUID] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(add(database, new_face(1))[0].face_id)) for _ in range(5)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(add(database, new_face(1))[0].face_id)) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:

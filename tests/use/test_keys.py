@@ -58,9 +58,7 @@ def test_a_sealed_secret_cannot_be_moved_to_another_key() -> None:
 def test_the_master_key_is_made_once_even_by_many_and_is_private(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
     sealed: list[bytes] = []
-    threads = [
-        threading.Thread(target=lambda: sealed.append(load_sealer(settings).seal("x", "y"))) for _ in range(8)
-    ]
+    threads = [threading.Thread(target=lambda: sealed.append(load_sealer(settings).seal("x", "y"))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -72,5 +70,5 @@ def test_the_master_key_is_made_once_even_by_many_and_is_private(tmp_path: Path)
 
 @pytest.mark.parametrize("value", ["not base64!", base64.b64encode(b"short").decode()])
 def test_a_bad_master_key_is_explained(value: str) -> None:
-    with pytest.raises(SealError, match="master key|REGARD_MASTER_KEY"):
+    with pytest.raises(SealError, match=r"master key|REGARD_MASTER_KEY"):
         load_sealer(Settings(master_key=SecretStr(value)))

@@ -143,7 +143,7 @@ class Gallery:
             if side.codes is None:
                 return []
             keys = side.codes.candidates(probe, limit, floor)
-        with self._database.begin() as connection:
+        with self._database.read() as connection:
             rows = fetch(connection, keys.tolist())
         ranked = sorted(_score(rows, probe), key=lambda match: (-match.cosine, tie(match.row)))
         return [match for match in ranked if match.cosine >= floor][:limit]

@@ -20,7 +20,7 @@ def create_collection(context: Context, request: Request) -> Response:
 
 
 def describe_collection(context: Context, request: Request) -> Response:
-    with context.services.database.begin() as connection:
+    with context.services.database.read() as connection:
         collection = context.collection(connection, request["CollectionId"])
     return {
         "FaceCount": collection.face_count,
@@ -32,7 +32,7 @@ def describe_collection(context: Context, request: Request) -> Response:
 
 
 def list_collections(context: Context, request: Request) -> Response:
-    with context.services.database.begin() as connection:
+    with context.services.database.read() as connection:
         rows, token = paginate(
             context,
             request,

@@ -17,7 +17,7 @@ _IDS = uuid.uuid5(uuid.NAMESPACE_DNS, "regard")
 
 
 def index_faces(context: Context, request: Request) -> Response:
-    with context.services.database.begin() as connection:
+    with context.services.database.read() as connection:
         context.comparable(context.collection(connection, request["CollectionId"]))
     picture = pictures.load(context, request["Image"])
     attributes, landmarks = shapes.wanted(request.get("DetectionAttributes"))
@@ -79,7 +79,7 @@ def list_faces(context: Context, request: Request) -> Response:
     user_id, face_ids = request.get("UserId"), request.get("FaceIds")
     only = None if face_ids is None else {uuid.UUID(face_id) for face_id in face_ids}
     scope = ["ListFaces", request["CollectionId"], user_id or "", *sorted(face_ids or ())]
-    with context.services.database.begin() as connection:
+    with context.services.database.read() as connection:
         collection = context.collection(connection, request["CollectionId"])
         if user_id is not None and users.find(connection, collection.key, user_id) is None:
             raise ResourceNotFoundException(f"The user id: {user_id} does not exist")

@@ -22,7 +22,7 @@ RowT = TypeVar("RowT", faces.Face, users.User)
 
 
 def search_faces(context: Context, request: Request) -> Response:
-    with context.services.database.begin() as connection:
+    with context.services.database.read() as connection:
         collection = context.comparable(context.collection(connection, request["CollectionId"]))
         found = faces.by_face_ids(connection, collection.key, [uuid.UUID(request["FaceId"])])
     if not found:
@@ -57,7 +57,7 @@ def search_users(context: Context, request: Request) -> Response:
     user_id, face_id = request.get("UserId"), request.get("FaceId")
     if (user_id is None) == (face_id is None):
         raise InvalidParameterException("Exactly one of UserId and FaceId must be given.")
-    with context.services.database.begin() as connection:
+    with context.services.database.read() as connection:
         collection = context.comparable(context.collection(connection, request["CollectionId"]))
         if user_id is not None:
             user = users.find(connection, collection.key, user_id)
@@ -102,7 +102,7 @@ def search_users_by_image(context: Context, request: Request) -> Response:
 
 def _find(context: Context, request: Request, known: Collection | None = None) -> Collection:
     """The collection to search; looked up again after the networks ran, for faces enrolled meanwhile."""
-    with context.services.database.begin() as connection:
+    with context.services.database.read() as connection:
         found = context.collection(connection, request["CollectionId"])
     return found if known is not None and found.key == known.key else context.comparable(found)
 

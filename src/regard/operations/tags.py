@@ -56,6 +56,6 @@ def untag_resource(context: Context, request: Request) -> Response:
 
 
 def list_tags_for_resource(context: Context, request: Request) -> Response:
-    with context.services.database.begin() as connection:
+    with context.services.database.read() as connection:
         arn = _resource(context, connection, request["ResourceArn"])
         return {"Tags": tags.get(connection, arn)}

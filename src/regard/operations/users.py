@@ -90,7 +90,7 @@ def delete_user(_: Context, connection: Connection, collection: Collection, requ
 
 
 def list_users(context: Context, request: Request) -> Response:
-    with context.services.database.begin() as connection:
+    with context.services.database.read() as connection:
         collection = context.collection(connection, request["CollectionId"])
         rows, token = paginate(
             context,

@@ -35,6 +35,8 @@ class Database:
             pool_pre_ping=True,  # a restarted database costs a reconnect, not an error
             connect_args={"connect_timeout": 5},
         )
+        # Without the messages that begin and end a transaction, which cost as much as a query.
+        self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._embedded = embedded
         sa.event.listen(self.engine, "do_connect", self._connect)
         try:
@@ -56,6 +58,12 @@ class Database:
             return cls(url.set(drivername="postgresql+psycopg"), pool_size)
         embedded = EmbeddedPostgres(settings.home / "postgres")
         return cls(make_url(embedded.url), pool_size, embedded)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for queries, each of which sees what is committed when it starts."""
+        with self._reading.connect() as connection:
+            yield connection
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

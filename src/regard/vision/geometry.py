@@ -14,7 +14,6 @@ ARCFACE_POINTS = np.array(
     np.float64,
 )
 
-MAX_SUPERSAMPLING = 16  # bounds the memory that one face can take
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +65,35 @@ def warp(
 ) -> NDArray[np.uint8]:
     """The `size`×`size` crop of `image` [h, w, 3] that the 2×3 similarity transform `matrix` maps to.
 
-    Where the picture is much larger than the crop it is sampled at about its own resolution and averaged:
-    sampling at the crop's would alias, and an embedding would change with a shift of a pixel.
+    Where the picture is much larger than the crop it is first shrunk by averaging: sampling it at the crop's
+    resolution would alias, and an embedding would change with a shift of a pixel.
     """
-    scale = float(np.hypot(*matrix[:, 0]))
-    finer = min(max(round(1 / max(scale, 1e-6)), 1), MAX_SUPERSAMPLING)
-    fine = matrix * finer
-    fine[:, 2] += (finer - 1) / 2
-    crop = cv2.warpAffine(image, fine, (size * finer, size * finer), flags=cv2.INTER_LINEAR, borderMode=border)
-    return np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+    shrink = round(1 / max(float(np.hypot(*matrix[:, 0])), 1e-6))
+    if shrink > 1:
+        image, matrix = _shrunk(image, matrix, size, min(shrink, *image.shape[:2]))
+    crop = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(crop, np.uint8)
+
+
+def _shrunk(
+    image: NDArray[np.uint8], matrix: NDArray[np.float64], size: int, shrink: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The part of `image` that the crop shows, `shrink` times smaller, and the transform from there."""
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64)
+    back = cv2.invertAffineTransform(matrix)
+    shown = corners @ back[:, :2].T + back[:, 2]
+    limit = np.array(image.shape[1::-1])
+    first = np.clip(np.floor(shown.min(0)) - shrink, 0, limit - 1).astype(int)
+    last = np.clip(np.ceil(shown.max(0)) + shrink, first + 1, limit).astype(int)
+    part = image[first[1] : last[1], first[0] : last[0]]
+    height, width = part.shape[:2]
+    if height % shrink or width % shrink:
+        part = np.asarray(
+            cv2.copyMakeBorder(part, 0, -height % shrink, 0, -width % shrink, cv2.BORDER_REPLICATE), np.uint8
+        )
+    small = cv2.resize(part, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+    moved = matrix.copy()
+    moved[:, :2] *= shrink
+    # The centre of a small pixel is (shrink − 1)/2 pixels from the first of those that it is the mean of.
+    moved[:, 2] += matrix[:, :2] @ (first + (shrink - 1) / 2)
+    return np.asarray(small, np.uint8), moved

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE := tests/contract/node
 
-.PHONY: demo serve test lint bench docs clean
+.PHONY: demo serve test lint bench docs constraints clean
 
 demo: $(VENV)/installed
 	$(BIN)/regard models fetch
@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 
 serve: $(VENV)/installed
 	$(BIN)/regard models fetch
-	-$(BIN)/regard init
+	$(BIN)/regard init || true
 	$(BIN)/regard serve
 
 test: $(VENV)/installed $(NODE)/node_modules
@@ -32,13 +32,18 @@ bench: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/python docs/generate.py
 
+constraints:
+	$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager --editable . --group dev
+	$(BIN)/pip freeze --exclude-editable > constraints.txt
+
 clean:
 	rm -rf $(VENV) $(NODE)/node_modules out
 
-$(VENV)/installed: pyproject.toml
+# The versions that the tests have passed with; `make constraints` takes newer ones.
+$(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --editable . --group dev
+	$(BIN)/pip install --quiet --editable . --group dev --constraint constraints.txt
 	touch $@
 
 # The npm that comes as a wheel with the development dependencies, so that no Node.js needs to be here.

@@ -13,12 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import boto3
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.serving import server
+from regard.demo import temporary_server
 from regard.settings import Settings
 
 
@@ -61,14 +60,8 @@ def best_accuracy(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> tupl
 
 def main() -> None:
     console, folder = Console(), Path(sys.argv[1])
-    with server() as (endpoint, key, _, _):
-        client = boto3.client(
-            "rekognition",
-            endpoint_url=endpoint,
-            region_name=key["Region"],
-            aws_access_key_id=key["AccessKeyId"],
-            aws_secret_access_key=key["SecretAccessKey"],
-        )
+    with temporary_server(Settings()) as server:
+        client = server.client()
         pictures, same = pairs(folder)
         scores = np.array(in_parallel(lambda pair: similarity(client, *pair), pictures))
         accuracy, threshold = best_accuracy(scores, same)

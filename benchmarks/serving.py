@@ -7,22 +7,17 @@ the machine. The ratio is the time of a request over the time of the same decodi
 in a process of their own, for one client; for eight clients it is the bare throughput over the server's.
 """
 
+import base64
 import http.client
 import io
 import json
-import os
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import numpy as np
 import psutil
 from botocore.auth import SigV4Auth
@@ -32,7 +27,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from regard.demo import _server
+from regard.demo import Running, temporary_server
 from regard.media.images import decode
 from regard.operations.shapes import ATTRIBUTES
 from regard.settings import Settings
@@ -41,9 +36,9 @@ from regard.vision.faces import FaceEngine
 
 WIDTHS = (640, 1920)
 CLIENTS = (1, 8)
-SECONDS = 6.0
+SECONDS = 5.0
 WARM_UP = 5
-COLLECTION = "bench"
+FILLED, SEARCHED = "filled", "searched"  # collections
 NOTHING: frozenset[str] = frozenset()
 
 
@@ -88,13 +83,13 @@ SCENARIOS = (
     Scenario(
         "IndexFaces",
         "IndexFaces",
-        lambda image, n: {"CollectionId": COLLECTION, "Image": {"Bytes": image}, "ExternalImageId": f"n{n}"},
+        lambda image, n: {"CollectionId": FILLED, "Image": {"Bytes": image}, "ExternalImageId": f"n{n}"},
         _embed,
     ),
     Scenario(
         "SearchFacesByImage",
         "SearchFacesByImage",
-        lambda image, _: {"CollectionId": COLLECTION, "Image": {"Bytes": image}, "MaxFaces": 10},
+        lambda image, _: {"CollectionId": SEARCHED, "Image": {"Bytes": image}, "MaxFaces": 10},
         _embed,
     ),
 )
@@ -150,11 +145,9 @@ def load(work: Callable[[int], None], clients: int, seconds: float = SECONDS) ->
     return Measured(times, len(times) / (time.perf_counter() - started), psutil.cpu_percent())
 
 
-def sender(endpoint: str, key: dict[str, str], scenario: Scenario, data: bytes) -> Callable[[int], None]:
+def sender(server: Running, scenario: Scenario, data: bytes) -> Callable[[int], None]:
     """A function that sends the request of a number over a connection of its thread."""
-    import base64
-
-    host = endpoint.removeprefix("http://")
+    host, key = server.endpoint.removeprefix("http://"), server.key
     image = base64.b64encode(data).decode()
     local = threading.local()
     signer = SigV4Auth(Credentials(key["AccessKeyId"], key["SecretAccessKey"]), "rekognition", key["Region"])
@@ -167,12 +160,16 @@ def sender(endpoint: str, key: dict[str, str], scenario: Scenario, data: bytes) 
                 "Content-Type": "application/x-amz-json-1.1",
                 "X-Amz-Target": f"RekognitionService.{scenario.operation}",
             }
-            request = AWSRequest("POST", f"{endpoint}/", headers, body)
+            request = AWSRequest("POST", f"{server.endpoint}/", headers, body)
             signer.add_auth(request)
             signed[body] = dict(request.headers)
         if not hasattr(local, "connection"):
             local.connection = http.client.HTTPConnection(host)
-        local.connection.request("POST", "/", body, signed[body])
+        try:
+            local.connection.request("POST", "/", body, signed[body])
+        except ConnectionError:  # the server closes a connection that was idle
+            local.connection.close()
+            local.connection.request("POST", "/", body, signed[body])
         response = local.connection.getresponse()
         content = response.read()
         assert response.status == 200, content
@@ -180,58 +177,34 @@ def sender(endpoint: str, key: dict[str, str], scenario: Scenario, data: bytes) 
     return send
 
 
-@contextmanager
-def server() -> Iterator[tuple[str, dict[str, str], psutil.Process, float]]:
-    """A server of its own: endpoint, access key, process, seconds from start to first answer."""
-    with tempfile.TemporaryDirectory(prefix="regard-") as home:
-        environment = os.environ | {"REGARD_HOME": home, "REGARD_LOG_LEVEL": "WARNING"}
-        made = subprocess.run(
-            [sys.executable, "-m", "regard", "init", "--json"], env=environment, capture_output=True, check=True
-        )
-        key = json.loads(made.stdout)
-        with _server(environment) as (endpoint, seconds):
-            (process,) = [child for child in psutil.Process().children() if "serve" in child.cmdline()]
-            yield endpoint, key, process, seconds
-
-
-def peak_memory(process: psutil.Process) -> float:
+def peak_memory(pid: int) -> float:
     """The most memory that a process has had resident, in MB."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
-
-
-def bare(settings: Settings, pictures: dict[int, bytes]) -> dict[tuple[str, int, int], Measured]:
-    """The same decoding and networks without a server: by scenario, width and number of threads."""
-    engine = FaceEngine.load(settings)
-    return {
-        (scenario.name, width, threads): load(lambda _, s=scenario, d=data: s.bare(engine, d), threads)  # type: ignore[misc]
-        for scenario in SCENARIOS
-        for width, data in pictures.items()
-        for threads in CLIENTS
-    }
 
 
 def main() -> None:
     console, settings = Console(), Settings()
-    pictures = {width: photo(width, models.photos(settings.cache)) for width in WIDTHS}
-    without = bare(settings, pictures)
+    photos = models.photos(settings.cache)
+    pictures = {width: photo(width, photos) for width in WIDTHS}
+    engine = FaceEngine.load(settings)
     table = Table(title=f"Over HTTP, {psutil.cpu_count()} cores, {settings.threads} threads")
     for column in ("Operation", "Width", "Clients", "p50 ms", "p95 ms", "Images/s", "Cores busy", "Bare ms", "Ratio"):
         table.add_column(column, justify="left" if column == "Operation" else "right")
-    with server() as (endpoint, key, process, seconds):
-        boto3.client(
-            "rekognition",
-            endpoint_url=endpoint,
-            region_name=key["Region"],
-            aws_access_key_id=key["AccessKeyId"],
-            aws_secret_access_key=key["SecretAccessKey"],
-        ).create_collection(CollectionId=COLLECTION)
+    with temporary_server(settings) as server:
+        client = server.client()
+        for name in (FILLED, SEARCHED):
+            client.create_collection(CollectionId=name)
+        for path in photos.values():
+            client.index_faces(CollectionId=SEARCHED, Image={"Bytes": path.read_bytes()})
         for scenario in SCENARIOS:
             for width, data in pictures.items():
+                send = sender(server, scenario, data)
                 for clients in CLIENTS:
-                    measured = load(sender(endpoint, key, scenario, data), clients)
-                    other = without[scenario.name, width, clients]
-                    ratio = measured.p50 / other.p50 if clients == 1 else other.rate / measured.rate
+                    # One after the other, so that both meet the machine in the same mood.
+                    bare = load(lambda _, s=scenario, d=data: s.bare(engine, d), clients)  # type: ignore[misc]
+                    measured = load(send, clients)
+                    ratio = measured.p50 / bare.p50 if clients == 1 else bare.rate / measured.rate
                     table.add_row(
                         scenario.name,
                         str(width),
@@ -240,11 +213,13 @@ def main() -> None:
                         f"{measured.p95:.1f}",
                         f"{measured.rate * (2 if scenario.operation == 'CompareFaces' else 1):.1f}",
                         f"{measured.busy:.0f} %",
-                        f"{other.p50:.1f}",
+                        f"{bare.p50:.1f}",
                         f"{ratio:.2f}",
                     )
         console.print(table)
-        console.print(f"Ready {seconds:.1f} s after start. Peak resident memory {peak_memory(process):.0f} MB.")
+        console.print(
+            f"Ready {server.seconds:.1f} s after start. Peak resident memory {peak_memory(server.pid):.0f} MB."
+        )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 import structlog
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from sqlalchemy.exc import SQLAlchemyError
+from psycopg.errors import LockNotAvailable
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
@@ -29,6 +30,7 @@ from regard.wire.errors import (
     InternalServerError,
     InvalidParameterException,
     ServiceError,
+    ThrottlingException,
 )
 from regard.wire.parse import parse
 from regard.wire.protocol import Request, Response
@@ -37,15 +39,13 @@ from regard.wire.validate import validate
 
 # Two images of 5 MB in base64 (CompareFaces) and room for the other members.
 MAX_BODY_BYTES = 16 * 1024 * 1024
-# Threads beyond one per core keep the cores busy while others wait for the database or S3.
-_WAITING_THREADS = 2
 
 log = structlog.get_logger("regard")
 
 
 def create_app(services: Services) -> Starlette:
     """The application over running services."""
-    limiter = CapacityLimiter(services.settings.threads + _WAITING_THREADS)
+    limiter = CapacityLimiter(services.settings.requests_at_once)
 
     async def aws(http: HttpRequest) -> HttpResponse:
         request_id = str(uuid.uuid4())
@@ -102,6 +102,11 @@ def answer(services: Services, request: Request, request_id: str) -> Response:
     except ServiceError as error:
         entry = entry.bind(error=error.code)
         response = protocol.failure(error, request_id)
+    except OperationalError as error:
+        refused = ThrottlingException() if isinstance(error.orig, LockNotAvailable) else InternalServerError()
+        entry = entry.bind(error=refused.code)
+        entry.warning("database", cause=str(error.orig))
+        response = protocol.failure(refused, request_id)
     except Exception:
         entry.exception("failed")
         response = protocol.failure(InternalServerError(), request_id)

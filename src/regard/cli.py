@@ -6,15 +6,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from regard.settings import settings
 from regard.store.database import Database, DatabaseError
-from regard.use.seal import SealError, load_sealer
+from regard.use.seal import Sealer, SealError, load_sealer
 from regard.vision import models
 from regard.vision.download import DownloadError
 from regard.vision.models import ModelError
@@ -50,9 +52,34 @@ def _explained() -> Iterator[None]:
     """End with a sentence instead of a traceback where the operator can help himself."""
     try:
         yield
-    except (DatabaseError, SealError, ModelError, DownloadError) as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False)
-        raise typer.Exit(1) from error
+    except ValidationError as error:
+        _end("; ".join(f"REGARD_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()), error)
+    except (DatabaseError, SealError, ModelError, DownloadError, BotoCoreError, ClientError) as error:
+        _end(str(error), error)
+
+
+def _end(text: str, cause: Exception) -> NoReturn:
+    typer.echo(f"error: {text}", err=True)
+    raise typer.Exit(1) from cause
+
+
+@app.callback()
+def main() -> None:
+    with _explained():
+        settings()
+
+
+def _open() -> tuple[Sealer, Database]:
+    """The database and what opens its secrets; the wrong master key is found out here, not by a client."""
+    from regard.store import keys as stored
+    from regard.use import keys
+
+    sealer = load_sealer(settings())
+    database = Database.open(settings(), pool_size=settings().requests_at_once)
+    with database.begin() as connection:
+        for key in stored.every(connection)[-1:]:
+            keys.principal(connection, sealer, key.access_key_id)
+    return sealer, database
 
 
 def _show_key(access_key_id: str, secret_access_key: str, account_id: str, *, as_json: bool) -> None:
@@ -84,8 +111,7 @@ def init(as_json: Json = False) -> None:
     from regard.use import keys
 
     with _explained():
-        sealer = load_sealer(settings())
-        database = Database.open(settings())
+        sealer, database = _open()
         with database.begin() as connection:
             if stored.first_account(connection) is not None:
                 typer.echo("This deployment has been initialised: `regard keys create` makes another key.", err=True)
@@ -119,9 +145,8 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     with _explained():
-        sealer = load_sealer(chosen)
         faces = FaceEngine.load(chosen)
-        database = Database.open(chosen, pool_size=chosen.threads + 4)
+        sealer, database = _open()
         services = Services(chosen, database, sealer, faces, Gallery(database), ObjectStore(chosen))
     log.log_start(chosen)
     uvicorn.run(
@@ -158,18 +183,15 @@ def tour(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the annotated pictures.")] = Path("out"),
 ) -> None:
     """Show what a running server does, through boto3, on real photos. Needs AWS credentials of the server."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    import boto3
 
     from regard.tour import tour as run
 
+    out.mkdir(parents=True, exist_ok=True)
     with _explained():
         photos = models.photos(settings().cache)
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        run(endpoint, settings().region, photos, out, console)
-    except (BotoCoreError, ClientError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+        client = boto3.session.Session().client("rekognition", endpoint_url=endpoint, region_name=settings().region)
+        run(client, photos, out, console)
 
 
 @app.command()
@@ -181,12 +203,11 @@ def demo(
     from regard.demo import demo as run
 
     out.mkdir(parents=True, exist_ok=True)
-    try:
-        with _explained():
+    with _explained():
+        try:
             run(settings(), out, console)
-    except DemoError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+        except DemoError as error:
+            _end(str(error), error)
 
 
 @keys_app.command("create")
@@ -197,8 +218,7 @@ def keys_create(
     from regard.use import keys
 
     with _explained():
-        sealer = load_sealer(settings())
-        database = Database.open(settings())
+        sealer, database = _open()
         with database.begin() as connection:
             key = keys.create(connection, sealer, description)
         database.close()

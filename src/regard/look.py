@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from regard.media.images import ImageError, decode
@@ -36,6 +37,7 @@ SKY, ORANGE, GREEN, YELLOW, PURPLE, VERMILION = PALETTE = (
 )
 # What a caption mentions where it is seen, and the confidence that it takes to mention it, or a gender.
 TRAITS = ("smile", "eyeglasses", "sunglasses", "beard", "mustache")
+TOLD = (*TRAITS, "eyes_open", "mouth_open", "face_occluded")
 SURE = 90.0
 _RIM = (18, 20, 24)
 _PANEL = (18, 20, 24, 210)
@@ -67,9 +69,32 @@ def look_at(engine: FaceEngine, photo: Path, out: Path, console: Console) -> boo
     drawn = out / f"{photo.stem}-faces.png"
     Image.fromarray(annotate(image, faces)).save(drawn)
     console.print(Text(f"{photo}: {len(faces)} faces, drawn in {drawn}", style="bold"))
-    for face in faces:
-        console.print(Text("  " + ", ".join(_caption_of(face))))
+    if faces:
+        console.print(_table(faces))
     return True
+
+
+def _table(faces: Sequence[Face]) -> Table:
+    """What is known of each face, the largest first; confidences in percent."""
+    table = Table("Face", "Pixels", "Age", "Gender", "Expression", "Seen", "Roll, yaw, pitch", "Bright, sharp")
+    for face in faces:
+        box, turned = face.detection.box, face.pose
+        seen = (
+            f"{name.replace('_', ' ')} {answer.confidence:.0f}"
+            for name in TOLD
+            if (answer := getattr(face, name)) and answer.value
+        )
+        table.add_row(
+            f"{face.detection.confidence:.1f}",
+            f"{box.width:.0f}×{box.height:.0f}",
+            f"{face.age_range[0]}-{face.age_range[1]} years" if face.age_range else "",
+            f"{face.gender.value} {face.gender.confidence:.0f}" if face.gender else "",
+            f"{face.emotions[0][0].lower()} {face.emotions[0][1]:.0f}" if face.emotions else "",
+            ", ".join(seen),
+            f"{round(turned.roll)}°, {round(turned.yaw)}°, {round(turned.pitch)}°",
+            f"{face.quality.brightness:.0f}, {face.quality.sharpness:.0f}",
+        )
+    return table
 
 
 def annotate(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint8]:

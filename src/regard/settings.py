@@ -7,11 +7,14 @@ that, from `regard.env` in the data folder. `docs/settings.md` lists them all; a
 import os
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 HOME = Path(os.environ.get("REGARD_HOME") or Path.home() / ".regard")
+
+_WAITING_REQUESTS = 14
 
 
 class Settings(BaseSettings):
@@ -19,7 +22,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="REGARD_", extra="ignore", frozen=True)
 
-    home: Path = Field(default=HOME, description="Data folder: embedded database, master key, local buckets.")
+    home: Path = Field(default=HOME, description="Data folder: embedded database and master key.")
     cache: Path = Field(
         default=Path.home() / ".cache" / "regard",
         description="Where fetched networks and compiled ones are kept; may be shared and deleted.",
@@ -57,8 +60,15 @@ class Settings(BaseSettings):
     embedder: Path | None = Field(
         default=None, description="Your own face embedder: a description file, see docs/models.md."
     )
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="DEBUG, INFO, WARNING or ERROR."
+    )
     log_json: bool = Field(default=False, description="One JSON object a line instead of readable lines.")
+
+    @property
+    def requests_at_once(self) -> int:
+        """Requests that are worked on at a time: one per core, and those that wait for a database, a lock or S3."""
+        return self.threads + _WAITING_REQUESTS
 
 
 @cache

@@ -36,15 +36,13 @@ MATCH = 80.0  # AWS's default threshold
 _ANSWERS = ("Smile", "Eyeglasses", "Sunglasses", "Beard", "Mustache", "EyesOpen", "MouthOpen", "FaceOccluded")
 
 
-def tour(endpoint: str, region: str, photos: Mapping[str, Path], out: Path, console: Console) -> None:
+def tour(client: Any, photos: Mapping[str, Path], out: Path, console: Console) -> None:
     """Walk through face analysis, comparison, collections and users; annotated PNGs go into the folder `out`.
 
-    `photos` are files by the names above. Credentials come from where boto3 looks for them. Raises what
-    boto3 raises.
+    `client` is boto3's for Rekognition; `photos` are files by the names above. Raises what boto3 raises.
     """
-    client = boto3.session.Session().client("rekognition", endpoint_url=endpoint, region_name=region)
     guide = _Guide(client, console, out)
-    console.print(Text(f"Regard at {endpoint}, asked through boto3 {boto3.__version__}.", style="bold"))
+    console.print(Text(f"Regard at {client.meta.endpoint_url}, asked through boto3 {boto3.__version__}.", style="bold"))
     _describe(guide, [photos[STRANGER], photos[PERSON[0]]])
     _compare(guide, photos[PERSON[0]], photos[PROBE])
     _compare(guide, photos[PERSON[0]], photos[OTHERS[0]])

@@ -390,6 +390,7 @@ def test_tag_limits(rekognition: Any, collection: str) -> None:
         "arn:aws:rekognition:us-east-1:000000000000:collection/nowhere",
         "arn:aws:rekognition:eu-west-1:{account}:collection/{name}",
         "arn:aws:s3:::a-bucket-of-somebody",
+        "arn:aws:rekognition:us-east-1:{account}:collection/with\0nothing",
     ],
 )
 def test_tags_of_what_is_not_ours(rekognition: Any, collection: str, arn: str) -> None:

@@ -147,6 +147,16 @@ def test_the_threshold_decides_what_matches(rekognition: Any, picture: Any) -> N
     assert identical["Similarity"] > 99.9
 
 
+def test_a_picture_matches_itself_at_the_highest_threshold(rekognition: Any, picture: Any, collection: str) -> None:
+    for name in ("obama", "biden", "hopper", "astronaut"):
+        same = {"SourceImage": picture(name), "TargetImage": picture(name)}
+        (match,) = rekognition.compare_faces(**same, SimilarityThreshold=100)["FaceMatches"]
+        assert match["Similarity"] == 100
+        rekognition.index_faces(CollectionId=collection, Image=picture(name))
+        search = {"CollectionId": collection, "Image": picture(name), "FaceMatchThreshold": 100}
+        assert len(rekognition.search_faces_by_image(**search)["FaceMatches"]) == 1
+
+
 def test_the_largest_source_face_is_compared_with_every_target_face(rekognition: Any, photos: dict[str, Path]) -> None:
     left, right = (Image.open(photos[name]).convert("RGB") for name in ("biden", "obama2"))
     height = 800

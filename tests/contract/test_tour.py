@@ -12,18 +12,9 @@ from rich.console import Console
 from regard.tour import OTHERS, PERSON, PROBE, STRANGER, tour
 
 
-@pytest.fixture
-def credentials(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in server.client_environment().items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.mark.usefixtures("credentials")
-def test_the_tour_tells_and_draws_what_it_found(
-    server: Any, rekognition: Any, photos: dict[str, Path], tmp_path: Path
-) -> None:
+def test_the_tour_tells_and_draws_what_it_found(rekognition: Any, photos: dict[str, Path], tmp_path: Path) -> None:
     told = io.StringIO()
-    tour(server.endpoint, "us-east-1", photos, tmp_path, Console(file=told, width=100))
+    tour(rekognition, photos, tmp_path, Console(file=told, width=100))
     drawn = {file.stem for file in tmp_path.glob("*.png")}
     assert drawn == {
         f"faces-{STRANGER}",
@@ -41,15 +32,12 @@ def test_the_tour_tells_and_draws_what_it_found(
     assert not _left_behind(rekognition)
 
 
-@pytest.mark.usefixtures("credentials")
-def test_a_tour_that_fails_leaves_nothing_behind(
-    server: Any, rekognition: Any, photos: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_tour_that_fails_leaves_nothing_behind(rekognition: Any, photos: dict[str, Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     told = io.StringIO()
     with pytest.raises(ClientError, match="InvalidImageFormatException"):
-        tour(server.endpoint, "us-east-1", photos | {OTHERS[1]: broken}, tmp_path, Console(file=told))
+        tour(rekognition, photos | {OTHERS[1]: broken}, tmp_path, Console(file=told))
     assert "index_faces" in told.getvalue()
     assert not _left_behind(rekognition)
 

@@ -3,6 +3,7 @@
 import getpass
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydantic import SecretStr
+from sqlalchemy.engine import make_url
 
 from regard.settings import Settings
 from regard.store import collections, keys
@@ -74,6 +76,29 @@ def test_only_the_user_who_runs_regard_may_connect(postgres: EmbeddedPostgres) -
     engine.dispose()
     assert [tuple(rule) for rule in rules] == [("local", "peer")]
     assert [tuple(pair) for pair in mapped] == [(getpass.getuser(), "postgres")]
+
+
+def test_strangers_are_kept_out_from_the_first_start_on(tmp_path: Path) -> None:
+    first = EmbeddedPostgres(tmp_path / "home" / "postgres")
+    stranger = make_url(first.url).set(username="stranger")
+    engine = sa.create_engine(stranger)
+    with pytest.raises(sa.exc.OperationalError, match=r"pg_hba\.conf"):
+        engine.connect()
+    engine.dispose()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as another user")
+def test_folders_above_the_data_stay_unlisted(tmp_path: Path) -> None:
+    above = tmp_path / "private"
+    above.mkdir(mode=0o700)
+    EmbeddedPostgres(above / "home" / "postgres")
+    assert stat.S_IMODE(above.stat().st_mode) == 0o711
+
+
+def test_errors_do_not_show_what_was_to_be_stored(database: Database) -> None:
+    with pytest.raises(sa.exc.IntegrityError) as caught, database.begin() as connection:
+        keys.create(connection, "AKIA", "no account  ", b"a sealed secret", "")
+    assert "sealed secret" not in str(caught.value)
 
 
 def test_a_killed_postgres_is_revived_with_all_that_was_committed(tmp_path: Path) -> None:

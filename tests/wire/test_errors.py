@@ -31,7 +31,6 @@ def test_sdks_retry_by_status_only_what_is_our_fault():
     assert ThrottlingException.status == 400
     assert {error.__name__ for error in CLASSES if error.status != 400} == {
         "InternalServerError",
-        "RequestEntityTooLargeException",
     }
 
 

@@ -24,7 +24,7 @@ from regard.vision import detection
 
 HERE = Path(__file__).parent
 LOWEST = 0.3
-KEEP = 70.0  # percent: below it, more than a third of the answers would be no faces
+KEEP = 70.0  # percent: what is rather a face than not, with room for doubt
 SCORES = (0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 

@@ -1,13 +1,8 @@
 """Half-precision codes of embeddings, scanned exhaustively with faiss."""
 
-from collections.abc import Sequence
-
 import faiss
 import numpy as np
 from numpy.typing import NDArray
-
-# One query is one thread's work; teams of threads would only wait for one another.
-faiss.omp_set_num_threads(1)
 
 BLOCK = 1 << 16  # vectors a block: what a removal may have to move, and the grain of parallel search
 
@@ -29,19 +24,18 @@ class Codes:
         self._dimension = dimension
         self._blocks: list[faiss.IndexScalarQuantizer] = []
         self._keys: list[NDArray[np.int64]] = []
-        self._block_of: dict[int, int] = {}
 
     def __len__(self) -> int:
-        return len(self._block_of)
+        return sum(len(keys) for keys in self._keys)
 
     @property
     def nbytes(self) -> int:
-        """Bytes held for codes and keys, the directory from key to block not counted."""
+        """Bytes held for codes and keys."""
         return len(self) * (2 * self._dimension + 8)
 
     def put(self, keys: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        """Add vectors [n, d], replacing those whose keys [n] are there."""
-        self.remove([int(key) for key in keys if int(key) in self._block_of])
+        """Add vectors [n, d], replacing those whose keys [n], all different, are there."""
+        self.remove(keys)
         start = 0
         while start < len(keys):
             block = self._roomiest()
@@ -49,25 +43,22 @@ class Codes:
             part = slice(start, start + room)
             self._blocks[block].add(np.ascontiguousarray(vectors[part], np.float32))
             self._keys[block] = np.concatenate([self._keys[block], keys[part]])
-            self._block_of.update(dict.fromkeys(keys[part].tolist(), block))
             start += room
 
-    def remove(self, keys: Sequence[int]) -> None:
-        """Drop the vectors under these keys; unknown keys are ignored."""
-        by_block: dict[int, list[int]] = {}
-        for key in keys:
-            block = self._block_of.pop(key, None)
-            if block is not None:
-                by_block.setdefault(block, []).append(key)
-        for block, gone in by_block.items():
-            positions = np.flatnonzero(np.isin(self._keys[block], gone))
-            self._blocks[block].remove_ids(faiss.IDSelectorBatch(positions))
-            self._keys[block] = np.delete(self._keys[block], positions)
+    def remove(self, keys: NDArray[np.int64]) -> None:
+        """Drop the vectors under these keys [n]; unknown keys are ignored."""
+        for number, known in enumerate(self._keys):
+            positions = np.flatnonzero(np.isin(known, keys))
+            if len(positions):
+                self._blocks[number].remove_ids(faiss.IDSelectorBatch(positions))
+                self._keys[number] = np.delete(known, positions)
 
     def candidates(self, probe: NDArray[np.float32], limit: int, floor: float) -> NDArray[np.int64]:
         """Keys of a superset of the `limit` vectors with the greatest inner product with `probe` [d], of those
         at `floor` or above. The probe must have length one.
         """
+        # One query is one thread's work; a team of threads, which is set for each thread, would only wait.
+        faiss.omp_set_num_threads(1)
         query = np.ascontiguousarray(probe, np.float32)[None]
         tops = [block.search(query, min(limit + _SPARE, len(keys))) for block, keys in self._filled()]
         scores = np.concatenate([score[0] for score, _ in tops]) if tops else np.empty(0, np.float32)

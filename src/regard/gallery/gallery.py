@@ -53,20 +53,18 @@ class _Side:
 
     def take(self, connection: Connection, collection_key: int, version: int) -> None:
         """Take in what changed after `self.version` in the snapshot of `connection`."""
-        gone = connection.execute(
-            sa.select(removals.c.key).where(
+        if self.codes is not None:
+            gone = sa.select(removals.c.key).where(
                 removals.c.collection_key == collection_key,
                 removals.c.version > self.version,
                 removals.c.of_user == (self.table is users_table),
             )
-        )
+            self.codes.remove(np.array(list(connection.execute(gone).scalars()), np.int64))
         changed = sa.select(self.table.c.key, self.table.c.embedding).where(
             self.table.c.collection_key == collection_key,
             self.table.c.version > self.version,
             self.table.c.embedding.is_not(None),
         )
-        if self.codes is not None:
-            self.codes.remove(list(gone.scalars()))
         for rows in connection.execution_options(stream_results=True).execute(changed).partitions(1 << 16):
             keys = np.fromiter((row.key for row in rows), np.int64, len(rows))
             vectors = np.frombuffer(b"".join(row.embedding for row in rows), "<f4").reshape(len(rows), -1)
@@ -153,7 +151,9 @@ class Gallery:
             version = connection.execute(
                 sa.select(collections_table.c.version).where(collections_table.c.key == collection_key)
             ).scalar()
-            if version is not None and side.version < version:
+            if version is None:
+                self.forget(collection_key)
+            elif side.version < version:
                 side.take(connection, collection_key, version)
 
 

@@ -72,7 +72,7 @@ class ObjectStore:
         which = {"VersionId": version} if version else {}
         response = self._s3.get_object(Bucket=bucket, Key=name, **which)
         with response["Body"] as body:
-            _refuse_above(limit, response["ContentLength"])
+            _refuse_above(limit, response.get("ContentLength", 0))
             data: bytes = body.read(limit + 1)
         _refuse_above(limit, len(data))
         return data

@@ -4,7 +4,7 @@ from regard.operations import tags as tagging
 from regard.operations.context import Context, Request, Response
 from regard.operations.paging import paginate
 from regard.store import collections, tags
-from regard.wire.errors import ResourceAlreadyExistsException, ResourceNotFoundException
+from regard.wire.errors import ResourceAlreadyExistsException
 
 
 def create_collection(context: Context, request: Request) -> Response:
@@ -13,7 +13,7 @@ def create_collection(context: Context, request: Request) -> Response:
     new_tags = tagging.checked(request.get("Tags", {}))
     with context.services.database.begin() as connection:
         if not collections.create(connection, context.principal.account_id, collection_id, model):
-            raise ResourceAlreadyExistsException(f"The collection id: {collection_id} already exists")
+            raise ResourceAlreadyExistsException(f"The collection id: {collection_id} already exists.")
         tags.put(connection, arn, new_tags)
     # AWS answers without the leading "arn:" here, and with it in DescribeCollection.
     return {"StatusCode": 200, "CollectionArn": arn.removeprefix("arn:"), "FaceModelVersion": model}
@@ -50,8 +50,7 @@ def delete_collection(context: Context, request: Request) -> Response:
     collection_id = request["CollectionId"]
     with context.services.database.begin() as connection:
         collection = context.collection(connection, collection_id, lock=True)
-        if not collections.delete(connection, context.principal.account_id, collection_id):
-            raise ResourceNotFoundException(f"The collection id: {collection_id} does not exist")
+        collections.delete(connection, collection.key)
         tags.remove(connection, context.arn(f"collection/{collection_id}"))
     context.services.gallery.forget(collection.key)
     return {"StatusCode": 200}

@@ -68,10 +68,12 @@ def _read(context: Context, image: dict[str, Any]) -> bytes:
         raise ImageTooLargeException from None
 
 
-def faces_of(context: Context, picture: Picture, wanted: frozenset[str] = frozenset()) -> list[Face]:
-    """The 100 largest faces, largest first, with the wanted attributes."""
+def faces_of(
+    context: Context, picture: Picture, wanted: frozenset[str] = frozenset(), limit: int | None = None
+) -> list[Face]:
+    """The faces, largest first, at most 100 and `limit`, with the wanted attributes."""
     engine = context.services.faces
-    return engine.describe(picture.pixels, engine.detect(picture.pixels), wanted)
+    return engine.describe(picture.pixels, engine.detect(picture.pixels)[:limit], wanted)
 
 
 def sort_out(

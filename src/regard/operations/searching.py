@@ -15,6 +15,8 @@ from regard.store.collections import Collection
 from regard.wire.errors import InvalidParameterException, ResourceNotFoundException
 
 DEFAULT_THRESHOLD = 80.0
+# A cosine of float32 vectors is off by about 1e-7; the Similarity that is sent decides in the end.
+ROUNDING = 1e-6
 MAX_FACES = 4096
 MAX_USERS = 500
 
@@ -39,7 +41,7 @@ def search_faces_by_image(context: Context, request: Request) -> Response:
     collection = _find(context, request)
     picture = pictures.load(context, request["Image"])
     largest, _ = pictures.sort_out(
-        picture, pictures.faces_of(context, picture)[:1], request.get("QualityFilter", "NONE")
+        picture, pictures.faces_of(context, picture, limit=1), request.get("QualityFilter", "NONE")
     )
     if not largest:
         raise InvalidParameterException("There are no faces in the image. Should be at least 1.")
@@ -116,7 +118,7 @@ def _face_matches(
 ) -> list[dict[str, Any]]:
     limit = request.get("MaxFaces", MAX_FACES)
     threshold = request.get("FaceMatchThreshold", DEFAULT_THRESHOLD)
-    floor = context.services.faces.similarity.cosine_at(threshold)
+    floor = context.services.faces.similarity.cosine_at(threshold) - ROUNDING
     matches = context.services.gallery.search_faces(collection, probe, limit + (except_key is not None), floor)
     version = shapes.model_number(collection.face_model_version)
     return [
@@ -134,7 +136,7 @@ def _user_matches(
 ) -> list[dict[str, Any]]:
     limit = request.get("MaxUsers", MAX_USERS)
     threshold = request.get("UserMatchThreshold", DEFAULT_THRESHOLD)
-    floor = context.services.faces.similarity.cosine_at(threshold)
+    floor = context.services.faces.similarity.cosine_at(threshold) - ROUNDING
     matches = context.services.gallery.search_users(collection, probe, limit + (except_key is not None), floor)
     return [
         {"Similarity": similarity, "User": {"UserId": row.user_id, "UserStatus": status(row)}}
@@ -149,6 +151,6 @@ def _above(
     similarities = context.services.faces.similarity.similarity(np.array([match.cosine for match in matches]))
     return [
         (match.row, similarity)
-        for match, similarity in zip(matches, similarities.tolist(), strict=True)
+        for match, similarity in zip(matches, shapes.as_sent(similarities), strict=True)
         if match.row.key != except_key and similarity >= threshold
     ]

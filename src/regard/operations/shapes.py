@@ -3,6 +3,9 @@
 import re
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regard.store import faces as stored
 from regard.vision.attributes import Answer
 from regard.vision.faces import LANDMARKS, Face
@@ -36,6 +39,11 @@ def ratios(box: Box, size: tuple[int, int]) -> tuple[float, float, float, float]
     """Left, top, width and height of a box as ratios of the picture's width and height."""
     width, height = size
     return box.left / width, box.top / height, box.width / width, box.height / height
+
+
+def as_sent(numbers: NDArray[np.float64]) -> list[float]:
+    """Numbers as the float32 values that clients get, which is what a threshold must be held against."""
+    return [float(number) for number in numbers.astype(np.float32)]
 
 
 def bounding_box(box: tuple[float, float, float, float]) -> dict[str, float]:

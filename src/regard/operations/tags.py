@@ -31,7 +31,7 @@ def _resource(context: Context, connection: Connection, arn: str, *, lock: bool 
     CreateCollection answers with an ARN that lacks its `arn:`; both spellings are taken here.
     """
     prefix = re.escape(context.arn("collection/").removeprefix("arn:"))
-    match = re.fullmatch(f"(?:arn:)?{prefix}(.+)", arn)
+    match = re.fullmatch(rf"(?:arn:)?{prefix}([a-zA-Z0-9_.\-]+)", arn)
     found = match and collections.find(connection, context.principal.account_id, match[1], lock=lock)
     if not found:
         raise ResourceNotFoundException(f"The resource with ARN: {arn} does not exist")

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import numpy as np
 import orjson
 from sqlalchemy.engine import Connection
 
 from regard.gallery.gallery import cosine
 from regard.operations.context import Context, Handler, Request, Response
 from regard.operations.paging import paginate
+from regard.operations.shapes import as_sent
 from regard.store import faces, tokens, users
 from regard.store.collections import Collection
 from regard.store.users import User
@@ -39,16 +39,16 @@ def _once(change: _Change) -> Handler:
     def handler(context: Context, request: Request) -> Response:
         account_id, token = context.principal.account_id, request.get("ClientRequestToken")
         with context.services.database.begin() as connection:
+            collection = context.collection(connection, request["CollectionId"], lock=True)
             if token is not None:
                 try:
-                    earlier = tokens.claim(connection, account_id, operation, token, _digest(request))
+                    earlier = tokens.claim(connection, account_id, operation, token, _digest(collection, request))
                 except tokens.TokenMismatch:
                     raise IdempotentParameterMismatchException(
                         f"The ClientRequestToken: {token} you have supplied is already in use."
                     ) from None
                 if earlier is not None:
                     return earlier
-            collection = context.collection(connection, request["CollectionId"], lock=True)
             response = change(context, connection, collection, request)
             if token is not None:
                 tokens.keep(connection, account_id, operation, token, response)
@@ -57,8 +57,10 @@ def _once(change: _Change) -> Handler:
     return handler
 
 
-def _digest(request: Request) -> bytes:
+def _digest(collection: Collection, request: Request) -> bytes:
+    """What tells requests apart: all parameters, and which collection of that name it was."""
     parameters = {name: value for name, value in request.items() if name != "ClientRequestToken"}
+    parameters["CollectionKey"] = collection.key
     return hashlib.sha256(orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS)).digest()
 
 
@@ -170,4 +172,4 @@ def _resemblance(context: Context, user: User, face: faces.Face) -> float:
     if user.embedding is None:
         return 100.0
     similarity = context.services.faces.similarity.similarity(cosine(user.embedding[None], face.embedding))
-    return float(np.asarray(similarity)[0])
+    return as_sent(similarity)[0]

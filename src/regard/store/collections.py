@@ -65,12 +65,9 @@ def page(connection: Connection, account_id: str, after: int, limit: int) -> lis
     return [Collection(*row) for row in connection.execute(statement)]
 
 
-def delete(connection: Connection, account_id: str, collection_id: str) -> bool:
-    """Remove a collection with its faces and users; False if there is none of that name."""
-    statement = sa.delete(collections).where(
-        collections.c.account_id == account_id, collections.c.collection_id == collection_id
-    )
-    return connection.execute(statement).rowcount == 1
+def delete(connection: Connection, key: int) -> None:
+    """Remove a collection with its faces and users."""
+    connection.execute(sa.delete(collections).where(collections.c.key == key))
 
 
 def advance(connection: Connection, key: int, *, faces: int = 0, users: int = 0) -> int:

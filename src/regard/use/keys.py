@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Connection
 
@@ -19,7 +19,7 @@ class AccessKey:
     """A new access key, the only time that its secret is in the clear."""
 
     access_key_id: str
-    secret_access_key: str
+    secret_access_key: str = field(repr=False)
     account_id: str
 
 
@@ -29,15 +29,12 @@ class Principal:
 
     access_key_id: str
     account_id: str
-    secret: str
-
-    @property
-    def arn(self) -> str:
-        return f"arn:aws:iam::{self.account_id}:user/{self.access_key_id}"
+    secret: str = field(repr=False)
 
 
 def create(connection: Connection, sealer: Sealer, description: str = "") -> AccessKey:
     """A new access key of this deployment's account, which is made with its first key."""
+    keys.lock_accounts(connection)
     account_id = keys.first_account(connection)
     if account_id is None:
         account_id = "".join(secrets.choice("0123456789") for _ in range(_ACCOUNT_DIGITS))

@@ -26,6 +26,8 @@ from regard.vision.similarity import Similarity
 SFACE = "sface-1.0"
 PRESENT = 0.5  # the mesh network's probability of a face, below which its points are worse than five keypoints
 
+RETRY_DEGREES = 5.0  # the mesh is as good within this of level eyes
+
 
 @dataclass(frozen=True, slots=True)
 class Face:
@@ -75,13 +77,17 @@ class FaceEngine:
         """Compile every network. Raises `models.ModelError` if one is missing or an owner's is unusable."""
         cache, compiled = settings.cache, settings.cache / "compiled"
         embedder, similarity = _embedder(settings)
-        return cls(
-            Detector(_detector(settings), threads=settings.threads, cache=compiled),
-            MeshNetwork(models.path("face_mesh", cache), threads=settings.threads, cache=compiled),
-            AttributeNetwork(models.path("face_attributes", cache), threads=settings.threads, cache=compiled),
-            embedder,
-            similarity,
-        )
+        detector = Detector(_detector(settings), threads=settings.threads, cache=compiled)
+        try:
+            return cls(
+                detector,
+                MeshNetwork(models.path("face_mesh", cache), threads=settings.threads, cache=compiled),
+                AttributeNetwork(models.path("face_attributes", cache), threads=settings.threads, cache=compiled),
+                embedder,
+                similarity,
+            )
+        except RuntimeError as error:
+            raise ModelError(f"a network cannot be read, see `regard models verify`: {error}") from error
 
     @property
     def model_version(self) -> str:
@@ -111,11 +117,15 @@ class FaceEngine:
         return self.embedder.embed(image, np.array(points, np.float32).reshape(-1, 5, 2))
 
     def _find(self, image: NDArray[np.uint8], detection: Detection) -> Mesh:
-        """The mesh, found again from its own keypoints: detectors place them badly on tilted faces."""
+        """The mesh; found again from its own keypoints where they say that the face is tilted otherwise.
+
+        Detectors place keypoints badly on tilted faces.
+        """
         mesh = self.mesh.find(image, detection.box, detection.keypoints)
-        if mesh.presence < PRESENT:
+        own = _of_mesh(mesh)
+        if mesh.presence < PRESENT or abs(_tilt(own) - _tilt(detection.keypoints)) < RETRY_DEGREES:
             return mesh
-        return self.mesh.find(image, detection.box, _of_mesh(mesh))
+        return self.mesh.find(image, detection.box, own)
 
     def _describe(self, image: NDArray[np.uint8], detection: Detection, asked: Sequence[Any]) -> Face:
         mesh = self._find(image, detection)
@@ -134,6 +144,12 @@ class FaceEngine:
             mesh.presence,
             **{field: rule(reading, mesh) for field, rule in asked},
         )
+
+
+def _tilt(keypoints: NDArray[Any]) -> float:
+    """Degrees by which the line from eye to eye is turned clockwise."""
+    x, y = keypoints[1] - keypoints[0]
+    return float(np.degrees(np.arctan2(y, x)))
 
 
 def _of_mesh(mesh: Mesh) -> NDArray[np.float32]:

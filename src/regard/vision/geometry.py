@@ -15,7 +15,6 @@ ARCFACE_POINTS = np.array(
 )
 
 
-
 @dataclass(frozen=True, slots=True)
 class Box:
     """A rectangle in pixels. It may reach beyond the picture, as a face at the border does."""

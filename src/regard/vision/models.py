@@ -147,11 +147,6 @@ def photos(cache: Path, progress: download.Progress | None = None) -> dict[str, 
     return {photo.name: photo.path(cache) for photo in _registry()[1]}
 
 
-def photo_credits() -> tuple[Photo, ...]:
-    """The demo photos with their titles and rights."""
-    return _registry()[1]
-
-
 def verify(cache: Path) -> list[Check]:
     """The state of each network's file, with the SHA-256 computed anew."""
     return [Check(network, network.path(cache), _state(network, cache)) for network in networks()]

@@ -140,11 +140,6 @@ class MissingAuthenticationTokenException(ServiceError):
     text = "Request is missing Authentication Token"
 
 
-class RequestEntityTooLargeException(ServiceError):
-    status = 413
-    text = "The request body is too large."
-
-
 class SerializationException(ServiceError):
     text = "The request body could not be read."
 

@@ -40,6 +40,7 @@ CREATE TABLE users (
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     UNIQUE (collection_key, user_id)
 );
+CREATE INDEX users_by_key ON users (collection_key, key);
 CREATE INDEX users_by_version ON users (collection_key, version);
 CREATE TABLE faces (
     key BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -58,6 +59,7 @@ CREATE TABLE faces (
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     UNIQUE (collection_key, face_id)
 );
+CREATE INDEX faces_by_key ON faces (collection_key, key);
 CREATE INDEX faces_by_version ON faces (collection_key, version);
 CREATE INDEX faces_by_user ON faces (user_key) WHERE user_key IS NOT NULL;
 CREATE TABLE removals (

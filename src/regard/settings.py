@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 HOME = Path(os.environ.get("REGARD_HOME") or Path.home() / ".regard")
 
-_WAITING_REQUESTS = 14
+_WAITING_REQUESTS = 6
 
 
 class Settings(BaseSettings):

@@ -26,6 +26,8 @@ from regard.store.tables import faces as faces_table
 from regard.store.tables import removals
 from regard.store.tables import users as users_table
 
+_ROWS = 1 << 13  # taken from the database at a time; as rows they take ten times the memory of their codes
+
 
 class _Row(Protocol):
     @property
@@ -65,7 +67,7 @@ class _Side:
             self.table.c.version > self.version,
             self.table.c.embedding.is_not(None),
         )
-        for rows in connection.execution_options(stream_results=True).execute(changed).partitions(1 << 16):
+        for rows in connection.execution_options(stream_results=True).execute(changed).partitions(_ROWS):
             keys = np.fromiter((row.key for row in rows), np.int64, len(rows))
             vectors = np.frombuffer(b"".join(row.embedding for row in rows), "<f4").reshape(len(rows), -1)
             if self.codes is None:

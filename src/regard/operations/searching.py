@@ -1,6 +1,8 @@
 """Searches in a collection: faces and users, by a kept face, a kept user or a picture."""
 
 import uuid
+from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -116,15 +118,13 @@ def _face_matches(
     probe: NDArray[np.float32],
     except_key: int | None = None,
 ) -> list[dict[str, Any]]:
-    limit = request.get("MaxFaces", MAX_FACES)
-    threshold = request.get("FaceMatchThreshold", DEFAULT_THRESHOLD)
-    floor = context.services.faces.similarity.cosine_at(threshold) - ROUNDING
-    matches = context.services.gallery.search_faces(collection, probe, limit + (except_key is not None), floor)
+    search = partial(context.services.gallery.search_faces, collection, probe)
+    threshold, limit = request.get("FaceMatchThreshold", DEFAULT_THRESHOLD), request.get("MaxFaces", MAX_FACES)
     version = shapes.model_number(collection.face_model_version)
     return [
         {"Similarity": similarity, "Face": shapes.face(row) | {"IndexFacesModelVersion": version}}
-        for row, similarity in _above(context, matches, threshold, except_key)
-    ][:limit]
+        for row, similarity in _matches(context, search, threshold, limit, except_key)
+    ]
 
 
 def _user_matches(
@@ -134,23 +134,27 @@ def _user_matches(
     probe: NDArray[np.float32],
     except_key: int | None = None,
 ) -> list[dict[str, Any]]:
-    limit = request.get("MaxUsers", MAX_USERS)
-    threshold = request.get("UserMatchThreshold", DEFAULT_THRESHOLD)
-    floor = context.services.faces.similarity.cosine_at(threshold) - ROUNDING
-    matches = context.services.gallery.search_users(collection, probe, limit + (except_key is not None), floor)
+    search = partial(context.services.gallery.search_users, collection, probe)
+    threshold, limit = request.get("UserMatchThreshold", DEFAULT_THRESHOLD), request.get("MaxUsers", MAX_USERS)
     return [
         {"Similarity": similarity, "User": {"UserId": row.user_id, "UserStatus": status(row)}}
-        for row, similarity in _above(context, matches, threshold, except_key)
-    ][:limit]
+        for row, similarity in _matches(context, search, threshold, limit, except_key)
+    ]
 
 
-def _above(
-    context: Context, matches: list[Match[RowT]], threshold: float, except_key: int | None
+def _matches(
+    context: Context,
+    search: Callable[[int, float], list[Match[RowT]]],
+    threshold: float,
+    limit: int,
+    except_key: int | None,
 ) -> list[tuple[RowT, float]]:
-    """The matches with their Similarity, without the one that was searched with."""
-    similarities = context.services.faces.similarity.similarity(np.array([match.cosine for match in matches]))
+    """The best matches with their Similarity, without the one that was searched with."""
+    calibration = context.services.faces.similarity
+    found = search(limit + (except_key is not None), calibration.cosine_at(threshold) - ROUNDING)
+    similarities = shapes.as_sent(calibration.similarity(np.array([match.cosine for match in found])))
     return [
         (match.row, similarity)
-        for match, similarity in zip(matches, shapes.as_sent(similarities), strict=True)
+        for match, similarity in zip(found, similarities, strict=True)
         if match.row.key != except_key and similarity >= threshold
-    ]
+    ][:limit]

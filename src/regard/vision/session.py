@@ -49,6 +49,8 @@ class Session:
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": threads,
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+            # What it keeps for every size of picture it has seen costs 4 MB each, and saves 3 % of the time.
+            "CPU_RUNTIME_CACHE_CAPACITY": 0,
         }
         if cache is not None:
             config["CACHE_DIR"] = str(cache)

@@ -33,6 +33,8 @@ def settings_page() -> str:
             default = "the cores that this process may use"
         elif field.default is None or field.default is PydanticUndefined:
             default = "unset"
+        elif isinstance(field.default, tuple):
+            default = f"`{','.join(field.default)}`"
         else:
             default = f"`{str(field.default).replace(str(Path.home()), '~')}`"
         if name == "home":

@@ -6,7 +6,9 @@ the networks in them release the GIL.
 
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import structlog
 from anyio import CapacityLimiter
@@ -39,6 +41,10 @@ from regard.wire.validate import validate
 
 # Two images of 5 MB in base64 (CompareFaces) and room for the other members.
 MAX_BODY_BYTES = 16 * 1024 * 1024
+# How the names of operations begin that change nothing and may be carried out twice.
+READING = ("Compare", "Describe", "Detect", "Get", "List", "Recognize", "Search")
+
+T = TypeVar("T")
 
 log = structlog.get_logger("regard")
 
@@ -94,11 +100,14 @@ def answer(services: Services, request: Request, request_id: str) -> Response:
     try:
         name = protocol.operation_name(request)
         entry = entry.bind(operation=name)
-        principal = _authenticate(services, request)
+        principal = _insisting(lambda: _authenticate(services, request))
         entry = entry.bind(access_key_id=principal.access_key_id)
-        response = protocol.success(
-            operation_model(name), _carry_out(Context(principal, services), name, request), request_id
-        )
+        context = Context(principal, services)
+        if name.startswith(READING):
+            result = _insisting(lambda: _carry_out(context, name, request))
+        else:
+            result = _carry_out(context, name, request)
+        response = protocol.success(operation_model(name), result, request_id)
     except ServiceError as error:
         entry = entry.bind(error=error.code)
         response = protocol.failure(error, request_id)
@@ -112,6 +121,16 @@ def answer(services: Services, request: Request, request_id: str) -> Response:
         response = protocol.failure(InternalServerError(), request_id)
     entry.info("request", status=response.status, ms=round((time.perf_counter() - started) * 1000, 1))
     return response
+
+
+def _insisting(read: Callable[[], T]) -> T:
+    """What `read` gives, which is asked again if its connection to the database broke: a restart costs no error."""
+    try:
+        return read()
+    except OperationalError as error:
+        if not error.connection_invalidated:
+            raise
+    return read()
 
 
 def _authenticate(services: Services, request: Request) -> Principal:

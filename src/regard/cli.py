@@ -134,7 +134,7 @@ def serve(
     from regard.gallery.gallery import Gallery
     from regard.media.storage import ObjectStore
     from regard.operations.context import Services
-    from regard.vision.faces import FaceEngine
+    from regard.vision.engines import Engines
 
     chosen = settings().model_copy(
         update={name: value for name, value in (("host", host), ("port", port)) if value is not None}
@@ -145,9 +145,10 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     with _explained():
-        faces = FaceEngine.load(chosen)
+        vision = Engines(chosen)
+        vision.load(chosen.preload)
         sealer, database = _open()
-        services = Services(chosen, database, sealer, faces, Gallery(database), ObjectStore(chosen))
+        services = Services(chosen, database, sealer, vision, Gallery(database), ObjectStore(chosen))
     log.log_start(chosen)
     uvicorn.run(
         create_app(services),

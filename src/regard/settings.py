@@ -7,14 +7,20 @@ that, from `regard.env` in the data folder. `docs/settings.md` lists them all; a
 import os
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 HOME = Path(os.environ.get("REGARD_HOME") or Path.home() / ".regard")
 
 _WAITING_REQUESTS = 6
+
+Capability = Literal["faces"]
+
+
+def _names(value: Any) -> Any:
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -44,6 +50,10 @@ class Settings(BaseSettings):
         default_factory=lambda: len(os.sched_getaffinity(0)),
         description="Cores to use for networks and image decoding.",
         ge=1,
+    )
+    preload: Annotated[tuple[Capability, ...], NoDecode, BeforeValidator(_names)] = Field(
+        default=("faces",),
+        description="What to load networks for at start, separated by commas; the rest loads when first asked for.",
     )
     buckets: Path | None = Field(
         default=None,

@@ -8,7 +8,7 @@ from regard.wire.errors import ResourceAlreadyExistsException
 
 
 def create_collection(context: Context, request: Request) -> Response:
-    collection_id, model = request["CollectionId"], context.services.faces.model_version
+    collection_id, model = request["CollectionId"], context.services.vision.faces.model_version
     arn = context.arn(f"collection/{collection_id}")
     new_tags = tagging.checked(request.get("Tags", {}))
     with context.services.database.begin() as connection:

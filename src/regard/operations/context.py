@@ -14,7 +14,7 @@ from regard.store.collections import Collection
 from regard.store.database import Database
 from regard.use.keys import Principal
 from regard.use.seal import Sealer
-from regard.vision.faces import FaceEngine
+from regard.vision.engines import Engines
 from regard.wire.errors import InvalidParameterException, ResourceNotFoundException
 
 Request = Mapping[str, Any]
@@ -28,7 +28,7 @@ class Services:
     settings: Settings
     database: Database
     sealer: Sealer
-    faces: FaceEngine
+    vision: Engines
     gallery: Gallery
     objects: ObjectStore
 
@@ -53,7 +53,7 @@ class Context:
 
     def comparable(self, collection: Collection) -> Collection:
         """The collection, provided that its faces were embedded by the network that runs now."""
-        model = self.services.faces.model_version
+        model = self.services.vision.faces.model_version
         if collection.face_model_version != model:
             raise InvalidParameterException(
                 f"The collection id: {collection.collection_id} holds faces of face model "

@@ -29,7 +29,7 @@ def compare_faces(context: Context, request: Request) -> Response:
     targets, _ = pictures.sort_out(target, pictures.faces_of(context, target), quality)
     if not targets:
         raise InvalidParameterException(NO_FACES)
-    engine = context.services.faces
+    engine = context.services.vision.faces
     similarities = engine.similarity.similarity(cosine(engine.embed(target.pixels, targets), probe))
     compared = sorted(zip(shapes.as_sent(similarities), targets, strict=True), key=lambda pair: -pair[0])
     return {
@@ -54,7 +54,7 @@ def _source(context: Context, image: dict[str, Any], quality: str) -> tuple[dict
     found, _ = pictures.sort_out(picture, pictures.faces_of(context, picture, limit=1), quality)
     if not found:
         raise InvalidParameterException(NO_FACES)
-    (probe,) = context.services.faces.embed(picture.pixels, found)
+    (probe,) = context.services.vision.faces.embed(picture.pixels, found)
     detection = found[0].detection
     box = shapes.bounding_box(shapes.ratios(detection.box, picture.size))
     return {"BoundingBox": box, "Confidence": detection.confidence}, probe

@@ -35,7 +35,7 @@ def index_faces(context: Context, request: Request) -> Response:
             }
             for row, face in zip(rows, kept, strict=True)
         ],
-        "FaceModelVersion": context.services.faces.model_version,
+        "FaceModelVersion": context.services.vision.faces.model_version,
         "UnindexedFaces": [
             {"Reasons": list(reasons), "FaceDetail": shapes.face_detail(face, picture.size, landmarks)}
             for face, reasons in unindexed
@@ -46,14 +46,14 @@ def index_faces(context: Context, request: Request) -> Response:
 def _enrol(context: Context, request: Request, picture: Picture, kept: list[Face]) -> list[faces.Face]:
     if not kept:
         return []
-    embeddings = context.services.faces.embed(picture.pixels, kept)
+    embeddings = context.services.vision.faces.embed(picture.pixels, kept)
     image_id = uuid.uuid5(_IDS, picture.digest.hex())
     external = request.get("ExternalImageId")
     new = []
     for face, embedding in zip(kept, embeddings, strict=True):
         box = face.detection.box
         place = f"{box.left:.0f},{box.top:.0f},{box.width:.0f},{box.height:.0f}"
-        face_id = uuid.uuid5(image_id, f"{context.services.faces.model_version} {place}")
+        face_id = uuid.uuid5(image_id, f"{context.services.vision.faces.model_version} {place}")
         new.append(
             faces.NewFace(
                 face_id,

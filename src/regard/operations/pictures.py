@@ -72,7 +72,7 @@ def faces_of(
     context: Context, picture: Picture, wanted: frozenset[str] = frozenset(), limit: int | None = None
 ) -> list[Face]:
     """The faces, largest first, at most 100 and `limit`, with the wanted attributes."""
-    engine = context.services.faces
+    engine = context.services.vision.faces
     return engine.describe(picture.pixels, engine.detect(picture.pixels)[:limit], wanted)
 
 

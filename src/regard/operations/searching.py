@@ -47,7 +47,7 @@ def search_faces_by_image(context: Context, request: Request) -> Response:
     )
     if not largest:
         raise InvalidParameterException("There are no faces in the image. Should be at least 1.")
-    (probe,) = context.services.faces.embed(picture.pixels, largest)
+    (probe,) = context.services.vision.faces.embed(picture.pixels, largest)
     detection = largest[0].detection
     return {
         "SearchedFaceBoundingBox": shapes.bounding_box(shapes.ratios(detection.box, picture.size)),
@@ -98,7 +98,7 @@ def search_users_by_image(context: Context, request: Request) -> Response:
         ],
     }
     if passed:
-        (probe,) = context.services.faces.embed(picture.pixels, passed)
+        (probe,) = context.services.vision.faces.embed(picture.pixels, passed)
         response["SearchedFace"] = {"FaceDetail": shapes.face_detail(passed[0], picture.size)}
         response["UserMatches"] = _user_matches(context, _find(context, request, collection), request, probe)
     return response
@@ -150,7 +150,7 @@ def _matches(
     except_key: int | None,
 ) -> list[tuple[RowT, float]]:
     """The best matches with their Similarity, without the one that was searched with."""
-    calibration = context.services.faces.similarity
+    calibration = context.services.vision.faces.similarity
     found = search(limit + (except_key is not None), calibration.cosine_at(threshold) - ROUNDING)
     similarities = shapes.as_sent(calibration.similarity(np.array([match.cosine for match in found])))
     return [

@@ -171,5 +171,5 @@ def _resemblance(context: Context, user: User, face: faces.Face) -> float:
     """The Similarity of a face to a user's vector; the first face of a user is taken as it is."""
     if user.embedding is None:
         return 100.0
-    similarity = context.services.faces.similarity.similarity(cosine(user.embedding[None], face.embedding))
+    similarity = context.services.vision.faces.similarity.similarity(cosine(user.embedding[None], face.embedding))
     return as_sent(similarity)[0]

@@ -4,12 +4,14 @@ An operation is a plain function from a context and a validated request, shaped 
 response of the same kind. It is the one place where AWS shapes and pixels meet.
 """
 
-from regard.operations import collections, faces, indexing, searching, tags, users
+from regard.operations import celebrities, collections, faces, indexing, searching, tags, users
 from regard.operations.context import Handler
 
 OPERATIONS: dict[str, Handler] = {
     "DetectFaces": faces.detect_faces,
     "CompareFaces": faces.compare_faces,
+    "RecognizeCelebrities": celebrities.recognize_celebrities,
+    "GetCelebrityInfo": celebrities.get_celebrity_info,
     "CreateCollection": collections.create_collection,
     "DescribeCollection": collections.describe_collection,
     "ListCollections": collections.list_collections,

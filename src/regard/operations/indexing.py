@@ -8,7 +8,7 @@ from regard.operations.context import Context, Request, Response
 from regard.operations.paging import paginate
 from regard.operations.pictures import Picture
 from regard.store import faces, users
-from regard.vision.faces import Face
+from regard.vision.faces import Face, FaceEngine
 from regard.wire.errors import ResourceNotFoundException, ServiceQuotaExceededException
 
 MAX_FACES_PER_IMAGE = 100
@@ -46,14 +46,25 @@ def index_faces(context: Context, request: Request) -> Response:
 def _enrol(context: Context, request: Request, picture: Picture, kept: list[Face]) -> list[faces.Face]:
     if not kept:
         return []
-    embeddings = context.services.vision.faces.embed(picture.pixels, kept)
+    new = new_faces(context.services.vision.faces, picture, kept, request.get("ExternalImageId"))
+    with context.services.database.begin() as connection:
+        collection = context.collection(connection, request["CollectionId"], lock=True)
+        context.comparable(collection)  # it may have been deleted and made anew since
+        if collection.face_count + len(new) > MAX_FACES_PER_COLLECTION:
+            raise ServiceQuotaExceededException(
+                f"A collection holds at most {MAX_FACES_PER_COLLECTION} faces: {collection.collection_id} is full."
+            )
+        return faces.add(connection, collection, new)
+
+
+def new_faces(engine: FaceEngine, picture: Picture, kept: list[Face], external: str | None) -> list[faces.NewFace]:
+    """What is to be stored of faces; the ids follow from picture, place and network, as AWS's do."""
     image_id = uuid.uuid5(_IDS, picture.digest.hex())
-    external = request.get("ExternalImageId")
     new = []
-    for face, embedding in zip(kept, embeddings, strict=True):
+    for face, embedding in zip(kept, engine.embed(picture.pixels, kept), strict=True):
         box = face.detection.box
         place = f"{box.left:.0f},{box.top:.0f},{box.width:.0f},{box.height:.0f}"
-        face_id = uuid.uuid5(image_id, f"{context.services.vision.faces.model_version} {place}")
+        face_id = uuid.uuid5(image_id, f"{engine.model_version} {place}")
         new.append(
             faces.NewFace(
                 face_id,
@@ -65,14 +76,7 @@ def _enrol(context: Context, request: Request, picture: Picture, kept: list[Face
                 embedding,
             )
         )
-    with context.services.database.begin() as connection:
-        collection = context.collection(connection, request["CollectionId"], lock=True)
-        context.comparable(collection)  # it may have been deleted and made anew since
-        if collection.face_count + len(new) > MAX_FACES_PER_COLLECTION:
-            raise ServiceQuotaExceededException(
-                f"A collection holds at most {MAX_FACES_PER_COLLECTION} faces: {collection.collection_id} is full."
-            )
-        return faces.add(connection, collection, new)
+    return new
 
 
 def list_faces(context: Context, request: Request) -> Response:

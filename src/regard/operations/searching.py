@@ -123,7 +123,7 @@ def _face_matches(
     version = shapes.model_number(collection.face_model_version)
     return [
         {"Similarity": similarity, "Face": shapes.face(row) | {"IndexFacesModelVersion": version}}
-        for row, similarity in _matches(context, search, threshold, limit, except_key)
+        for row, similarity in matches(context, search, threshold, limit, except_key)
     ]
 
 
@@ -138,16 +138,16 @@ def _user_matches(
     threshold, limit = request.get("UserMatchThreshold", DEFAULT_THRESHOLD), request.get("MaxUsers", MAX_USERS)
     return [
         {"Similarity": similarity, "User": {"UserId": row.user_id, "UserStatus": status(row)}}
-        for row, similarity in _matches(context, search, threshold, limit, except_key)
+        for row, similarity in matches(context, search, threshold, limit, except_key)
     ]
 
 
-def _matches(
+def matches(
     context: Context,
     search: Callable[[int, float], list[Match[RowT]]],
     threshold: float,
     limit: int,
-    except_key: int | None,
+    except_key: int | None = None,
 ) -> list[tuple[RowT, float]]:
     """The best matches with their Similarity, without the one that was searched with."""
     calibration = context.services.vision.faces.similarity

@@ -34,8 +34,8 @@ _COLUMNS = (
 )
 
 
-def create(connection: Connection, account_id: str, collection_id: str, face_model_version: str) -> bool:
-    """Add a collection; False if one of that name is there."""
+def create(connection: Connection, account_id: str | None, collection_id: str, face_model_version: str) -> bool:
+    """Add a collection, of the deployment itself without an account; False if one of that name is there."""
     statement = (
         insert(collections)
         .values(account_id=account_id, collection_id=collection_id, face_model_version=face_model_version)
@@ -45,7 +45,9 @@ def create(connection: Connection, account_id: str, collection_id: str, face_mod
     return connection.execute(statement).first() is not None
 
 
-def find(connection: Connection, account_id: str, collection_id: str, *, lock: bool = False) -> Collection | None:
+def find(
+    connection: Connection, account_id: str | None, collection_id: str, *, lock: bool = False
+) -> Collection | None:
     """The collection of that name. `lock` makes other writers wait until this transaction ends."""
     statement = sa.select(*_COLUMNS).where(
         collections.c.account_id == account_id, collections.c.collection_id == collection_id

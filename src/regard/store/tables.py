@@ -43,7 +43,7 @@ collections = sa.Table(
     "collections",
     metadata,
     sa.Column("key", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    sa.Column("account_id", sa.CHAR(12), sa.ForeignKey("accounts.account_id"), nullable=False),
+    sa.Column("account_id", sa.CHAR(12), sa.ForeignKey("accounts.account_id")),  # null: of the deployment itself
     sa.Column("collection_id", sa.Text(collation="C"), nullable=False),
     sa.Column("face_model_version", sa.Text, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False, server_default="0"),
@@ -51,6 +51,12 @@ collections = sa.Table(
     sa.Column("user_count", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.UniqueConstraint("account_id", "collection_id"),
+    sa.Index(
+        "collections_of_the_deployment",
+        "collection_id",
+        unique=True,
+        postgresql_where=sa.text("account_id IS NULL"),
+    ),
 )
 
 users = sa.Table(
@@ -102,6 +108,24 @@ removals = sa.Table(
     sa.Column("version", sa.BigInteger, primary_key=True),
     sa.Column("key", sa.BigInteger, primary_key=True),  # the key of a face, or of a user
     sa.Column("of_user", sa.Boolean, primary_key=True),
+)
+
+celebrities = sa.Table(
+    "celebrities",
+    metadata,
+    sa.Column("celebrity_id", sa.Text(collation="C"), primary_key=True),  # also the user's id in their collection
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("urls", ARRAY(sa.Text), nullable=False),
+    sa.Column("known_gender", sa.Text, nullable=False),
+)
+
+celebrity_opt_outs = sa.Table(
+    "celebrity_opt_outs",
+    metadata,
+    sa.Column("celebrity_id", sa.Text(collation="C"), primary_key=True),
+    sa.Column("name", sa.Text),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
 )
 
 tags = sa.Table(

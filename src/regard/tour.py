@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from regard.look import GREEN, SKY, SURE, TRAITS, VERMILION, Mark, caption, draw
+from regard.drawing import GREEN, SKY, VERMILION, Mark, draw
+from regard.look import SURE, TRAITS, caption
 from regard.media.images import decode
 from regard.vision.geometry import Box
 

@@ -4,12 +4,13 @@ import os
 
 from rich.console import Console
 
-from benchmarks import gallery, memory, rival, serving
+from benchmarks import gallery, memory, networks, rival, serving
 
 if __name__ == "__main__":
     with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 — not a file of ours
         names = {line.split(":")[1].strip() for line in file if line.startswith("model name")}
     Console().print(f"{os.cpu_count()} cores of {', '.join(sorted(names))}")
+    networks.main()
     serving.main()
     memory.main()
     gallery.main()

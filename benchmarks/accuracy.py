@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from regard.demo import temporary_server
+from regard.evaluate.statistics import Bools, Floats, best_threshold
 from regard.settings import Settings
 
 
-def pairs(folder: Path, every: int = 1) -> tuple[list[tuple[Path, Path]], NDArray[np.bool_]]:
+def pairs(folder: Path, every: int = 1) -> tuple[list[tuple[Path, Path]], Bools]:
     """The pictures of LFW's pairs, and whether each pair is one person; every nth of them."""
     with (folder / "lfw" / "pairs.csv").open() as file:
         rows = list(csv.DictReader(file))[::every]
@@ -49,13 +49,10 @@ def in_parallel(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         return list(threads.map(work, items))
 
 
-def best_accuracy(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> tuple[float, float]:
+def best_accuracy(scores: Floats, same: Bools) -> tuple[float, float]:
     """The share of pairs that the best single threshold gets right, and the threshold."""
-    order = np.argsort(scores)
-    # Above the threshold lie the pairs that are called the same.
-    right = np.concatenate([[same.sum()], same.sum() + np.cumsum(np.where(same[order], -1, 1))])
-    best = int(np.argmax(right))
-    return float(right[best] / len(same)), float(np.append(scores[order], np.inf)[best])
+    threshold = best_threshold(scores, same)
+    return float(((scores >= threshold) == same).mean()), threshold
 
 
 def main() -> None:

@@ -31,10 +31,11 @@ from regard.demo import Running, temporary_server
 from regard.media.images import decode
 from regard.operations.shapes import ATTRIBUTES
 from regard.settings import Settings
-from regard.vision import models
-from regard.vision.faces import FaceEngine
+from regard.vision import labels, models
+from regard.vision.engines import NETWORKS, Engines
 
 WIDTHS = (640, 1920)
+HD = (1280,)
 CLIENTS = (1, 8)
 SECONDS = 5.0
 WARM_UP = 5
@@ -49,30 +50,36 @@ class Scenario:
     name: str
     operation: str
     request: Callable[[str, int], dict[str, Any]]
-    bare: Callable[[FaceEngine, bytes], object]
+    bare: Callable[[Engines, bytes], object]
+    photo: str = "obama2"
+    widths: tuple[int, ...] = WIDTHS
 
 
-def _detect(engine: FaceEngine, data: bytes, wanted: frozenset[str] = NOTHING) -> Any:
+def _detect(engines: Engines, data: bytes, wanted: frozenset[str] = NOTHING) -> Any:
     image = decode(data)
-    return image, engine.describe(image, engine.detect(image), wanted)
+    return image, engines.faces.describe(image, engines.faces.detect(image), wanted)
 
 
-def _embed(engine: FaceEngine, data: bytes) -> object:
-    image, faces = _detect(engine, data)
-    return engine.embed(image, faces)
+def _embed(engines: Engines, data: bytes) -> object:
+    image, faces = _detect(engines, data)
+    return engines.faces.embed(image, faces)
 
 
-def _compare(engine: FaceEngine, data: bytes) -> object:
-    return _embed(engine, data), _embed(engine, data)
+def _compare(engines: Engines, data: bytes) -> object:
+    return _embed(engines, data), _embed(engines, data)
+
+
+def _image(image: bytes, _: int) -> dict[str, Any]:
+    return {"Image": {"Bytes": image}}
 
 
 SCENARIOS = (
-    Scenario("DetectFaces DEFAULT", "DetectFaces", lambda image, _: {"Image": {"Bytes": image}}, _detect),
+    Scenario("DetectFaces DEFAULT", "DetectFaces", _image, _detect),
     Scenario(
         "DetectFaces ALL",
         "DetectFaces",
         lambda image, _: {"Image": {"Bytes": image}, "Attributes": ["ALL"]},
-        lambda engine, data: _detect(engine, data, ATTRIBUTES),
+        lambda engines, data: _detect(engines, data, ATTRIBUTES),
     ),
     Scenario(
         "CompareFaces",
@@ -91,6 +98,29 @@ SCENARIOS = (
         "SearchFacesByImage",
         lambda image, _: {"CollectionId": SEARCHED, "Image": {"Bytes": image}, "MaxFaces": 10},
         _embed,
+    ),
+    Scenario("DetectLabels", "DetectLabels", _image, lambda e, data: labels.find(e, decode(data)), widths=HD),
+    Scenario(
+        "DetectModerationLabels",
+        "DetectModerationLabels",
+        _image,
+        lambda engines, data: engines.moderation.moderate(decode(data)),
+        widths=HD,
+    ),
+    Scenario(
+        "DetectText, 35 words",
+        "DetectText",
+        _image,
+        lambda engines, data: engines.text.read(decode(data)),
+        "page",
+        HD,
+    ),
+    Scenario(
+        "DetectProtectiveEquipment",
+        "DetectProtectiveEquipment",
+        _image,
+        lambda engines, data: engines.equipment.look(decode(data)),
+        widths=HD,
     ),
 )
 
@@ -112,11 +142,16 @@ class Measured:
         return float(np.percentile(self.times, 95))
 
 
-def photo(width: int, photos: dict[str, Path]) -> bytes:
-    """A JPEG of that width and three quarters of it in height: part of a real portrait, scaled."""
-    image = Image.open(photos["obama2"]).convert("RGB")
-    image = image.crop((0, image.height // 10, image.width, image.height // 10 + image.width * 3 // 4))
-    image = image.resize((width, width * 3 // 4), Image.Resampling.LANCZOS)
+def photo(width: int, photos: dict[str, Path], name: str = "obama2") -> bytes:
+    """A JPEG of that width and at most three quarters of it in height: part of a real photo, scaled.
+
+    At 1280 pixels it is 720 high, as a video's frame is.
+    """
+    image = Image.open(photos[name]).convert("RGB")
+    shape = 9 / 16 if width == 1280 else 3 / 4
+    top = image.height // 10 if image.height > image.width * shape else 0
+    image = image.crop((0, top, image.width, min(image.height, top + round(image.width * shape))))
+    image = image.resize((width, round(width * image.height / image.width)), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
@@ -186,8 +221,8 @@ def peak_memory(pid: int) -> float:
 def main() -> None:
     console, settings = Console(), Settings()
     photos = models.photos(settings.cache)
-    pictures = {width: photo(width, photos) for width in WIDTHS}
-    engine = FaceEngine.load(settings)
+    engines = Engines(settings)
+    engines.load(NETWORKS)
     table = Table(title=f"Over HTTP, {psutil.cpu_count()} cores, {settings.threads} threads")
     for column in ("Operation", "Width", "Clients", "p50 ms", "p95 ms", "Images/s", "Cores busy", "Bare ms", "Ratio"):
         table.add_column(column, justify="left" if column == "Operation" else "right")
@@ -198,11 +233,12 @@ def main() -> None:
         for path in photos.values():
             client.index_faces(CollectionId=SEARCHED, Image={"Bytes": path.read_bytes()})
         for scenario in SCENARIOS:
-            for width, data in pictures.items():
+            for width in scenario.widths:
+                data = photo(width, photos, scenario.photo)
                 send = sender(server, scenario, data)
                 for clients in CLIENTS:
                     # One after the other, so that both meet the machine in the same mood.
-                    bare = load(lambda _, s=scenario, d=data: s.bare(engine, d), clients)  # type: ignore[misc]
+                    bare = load(lambda _, s=scenario, d=data: s.bare(engines, d), clients)  # type: ignore[misc]
                     measured = load(send, clients)
                     ratio = measured.p50 / bare.p50 if clients == 1 else bare.rate / measured.rate
                     table.add_row(

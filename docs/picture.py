@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from regard.look import annotate
+from regard.drawing import draw
+from regard.look import face_marks
 from regard.media.images import decode
 from regard.operations.shapes import ATTRIBUTES
 from regard.settings import settings
@@ -28,7 +29,7 @@ def main() -> None:
             (int(left * photo.width), int(top * photo.height), int(right * photo.width), int(bottom * photo.height))
         )
         image = np.array(part.resize((part.width * HEIGHT // part.height, HEIGHT), Image.Resampling.LANCZOS))
-        panels.append(annotate(image, engine.describe(image, engine.detect(image), ATTRIBUTES)))
+        panels.append(draw(image, face_marks(engine.describe(image, engine.detect(image), ATTRIBUTES))))
     picture = Image.fromarray(np.concatenate(panels, axis=1)).quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
     picture.save(Path(__file__).with_name("faces.png"), optimize=True)
 

@@ -178,7 +178,7 @@ def test_a_photo_is_looked_at_without_a_server(
     regard: Regard, cache: Path, photos: dict[str, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "new" / "folder"
-    finished = regard("look", photos["obama"], photos["hopper"], "-o", out)
+    finished = regard("look", photos["obama"], photos["hopper"], "-o", out, "--only", "faces")
     assert finished.returncode == 0, finished.stderr
     assert "obama.jpg" in finished.stdout
     assert "years" in finished.stdout
@@ -190,6 +190,12 @@ def test_a_photo_is_looked_at_without_a_server(
         assert picture.convert("RGB").tobytes() != photo.convert("RGB").tobytes()
 
 
+def test_what_cannot_be_looked_for_is_refused_with_what_can(regard: Regard, photos: dict[str, Path]) -> None:
+    finished = regard("look", photos["obama"], "--only", "ghosts")
+    assert finished.returncode == 2
+    assert "ghosts: choose of faces, labels, text, moderation, equipment" in " ".join(finished.stderr.split())
+
+
 def test_a_photo_that_cannot_be_read_is_named_and_the_others_are_looked_at(
     regard: Regard, cache: Path, photos: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -197,7 +203,7 @@ def test_a_photo_that_cannot_be_read_is_named_and_the_others_are_looked_at(
     broken.write_bytes(photos["obama"].read_bytes()[:-20_000])
     text = tmp_path / "note.jpg"
     text.write_text("no picture")
-    finished = regard("look", broken, photos["obama"], text, "-o", tmp_path / "out")
+    finished = regard("look", broken, photos["obama"], text, "-o", tmp_path / "out", "--only", "faces")
     assert finished.returncode == 1
     output = finished.stdout + finished.stderr
     assert "broken.jpg: the file ends too early" in output
@@ -210,3 +216,11 @@ def test_a_photo_that_is_not_there_is_a_mistake_of_usage(regard: Regard, tmp_pat
     finished = regard("look", tmp_path / "nothing.jpg")
     assert finished.returncode == 2
     assert "nothing.jpg" in finished.stderr
+
+
+def test_calibrating_on_a_folder_without_people_is_refused_in_a_sentence(regard: Regard, tmp_path: Path) -> None:
+    finished = regard("calibrate", tmp_path, "--out", tmp_path / "mine.json")
+    assert finished.returncode == 1
+    assert "neither labels.csv nor pictures" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert not (tmp_path / "mine.json").exists()

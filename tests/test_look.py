@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from PIL import Image
 from rich.console import Console
 
 from regard.drawing import PALETTE, Mark, draw
-from regard.look import annotate, caption, look_at
-from regard.settings import settings
+from regard.look import SIGHTS, caption, face_marks, look_at
+from regard.settings import Capability, settings
 from regard.vision.attributes import Answer
 from regard.vision.detection import Detection
-from regard.vision.faces import Face, FaceEngine
+from regard.vision.engines import NETWORKS, Engines
+from regard.vision.faces import Face
 from regard.vision.geometry import Box
 from regard.vision.pose import Pose
 from regard.vision.quality import Quality
@@ -49,7 +51,7 @@ def face() -> Face:
     )
 
 
-def test_annotate_draws_what_is_known_and_no_more(face: Face) -> None:
+def test_a_face_is_drawn_with_what_is_known_and_no_more(face: Face) -> None:
     image = plain(400, 300)
     described = replace(
         face,
@@ -66,27 +68,63 @@ def test_annotate_draws_what_is_known_and_no_more(face: Face) -> None:
         (replace(described, gender=Answer("Male", 69.0)), ("face 99.3 %", "38-46 years, happy", "smile")),
     ):
         mark = Mark(face.detection.box, face.landmarks.astype(float), lines)
-        np.testing.assert_array_equal(annotate(image, [seen]), draw(image, [mark]))
+        np.testing.assert_array_equal(draw(image, face_marks([seen])), draw(image, [mark]))
 
 
 def test_faces_next_to_each_other_have_colours_of_their_own(face: Face) -> None:
     other = replace(face, detection=replace(face.detection, box=Box(250, 60, 90, 110)))
-    drawn = annotate(plain(400, 300), [face, other])
+    drawn = draw(plain(400, 300), face_marks([face, other]))
     frames = drawn[115, [100, 250]].astype(int)
     np.testing.assert_allclose(frames, PALETTE[:2], atol=30)  # thin lines are smoothed
 
 
-def test_looking_at_photos_needs_no_server_and_survives_a_broken_file(photos: dict[str, Path], tmp_path: Path) -> None:
-    engine = FaceEngine.load(settings())
+@pytest.fixture(scope="module")
+def engines() -> Engines:
+    return Engines(settings())
+
+
+def test_looking_at_photos_needs_no_server_and_survives_a_broken_file(
+    engines: Engines, photos: dict[str, Path], tmp_path: Path
+) -> None:
     told = io.StringIO()
     console = Console(file=told, width=200)
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
-    assert look_at(engine, photos["astronaut"], tmp_path, console)
-    assert not look_at(engine, broken, tmp_path, console)
-    assert not look_at(engine, tmp_path / "absent.jpg", tmp_path, console)
+    assert look_at(engines, photos["astronaut"], ["faces"], tmp_path, console)
+    assert not look_at(engines, broken, ["faces"], tmp_path, console)
+    assert not look_at(engines, tmp_path / "absent.jpg", ["faces"], tmp_path, console)
     with Image.open(tmp_path / "astronaut-faces.png") as drawn, Image.open(photos["astronaut"]) as photo:
         assert drawn.size == photo.size
         assert np.asarray(drawn).tolist() != np.asarray(photo).tolist()
     for sight in ("years", "happy", "smile", "neither JPEG nor PNG", "No such file"):
         assert sight in told.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("photo", "name", "sights", "drawn"),
+    [
+        ("coffee", "labels", ["Cup", "Dining Table", "Furniture and Furnishings"], True),
+        ("page", "text", ["7 lines of text", "Region-based segmentation"], True),
+        ("coffee", "text", ["0 lines of text"], False),
+        ("astronaut", "moderation", ["0 moderation labels"], False),
+        ("astronaut", "equipment", ["1 people", "face 99", "without"], True),
+    ],
+)
+def test_every_capability_tells_and_draws_what_it_sees(
+    engines: Engines,
+    photos: dict[str, Path],
+    tmp_path: Path,
+    photo: str,
+    name: Capability,
+    sights: list[str],
+    drawn: bool,
+) -> None:
+    told = io.StringIO()
+    assert look_at(engines, photos[photo], [name], tmp_path, Console(file=told, width=200))
+    for sight in sights:
+        assert sight in told.getvalue()
+    assert (tmp_path / f"{photo}-{name}.png").exists() == drawn
+
+
+def test_whatever_can_be_seen_can_be_looked_at() -> None:
+    assert list(SIGHTS) == list(get_args(Capability)) == list(NETWORKS)

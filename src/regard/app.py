@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
+from regard.evaluate import pages
 from regard.operations import OPERATIONS
 from regard.operations.context import Context, Services
 from regard.use import keys
@@ -88,6 +89,7 @@ def create_app(services: Services) -> Starlette:
         routes=[
             Route("/", aws, methods=["POST"]),
             Route("/-/healthz", healthz),
+            *pages.routes(services.settings),
             Route("/{path:path}", nothing_here),
         ]
     )

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from regard.evaluate.result import EvaluationError
 from regard.settings import settings
 from regard.store.database import Database, DatabaseError
 from regard.use.seal import Sealer, SealError, load_sealer
@@ -48,6 +49,8 @@ celebrities_app = typer.Typer(
 app.add_typer(celebrities_app, name="celebrities")
 
 console = Console()
+# What its message explains to the operator.
+EXPLAINED = (DatabaseError, SealError, ModelError, DownloadError, EvaluationError, BotoCoreError, ClientError)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -58,7 +61,7 @@ def _explained() -> Iterator[None]:
         yield
     except ValidationError as error:
         _end("; ".join(f"REGARD_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()), error)
-    except (DatabaseError, SealError, ModelError, DownloadError, BotoCoreError, ClientError) as error:
+    except EXPLAINED as error:
         _end(str(error), error)
 
 
@@ -169,15 +172,21 @@ def serve(
 def look(
     photos: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="JPEG or PNG files.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the annotated pictures.")] = Path("out"),
+    only: Annotated[
+        list[str] | None, typer.Option(help="What to look for; may be given again. [default: everything]")
+    ] = None,
 ) -> None:
-    """Find the faces in photos, describe them, and draw what was found. Needs no server."""
-    from regard.look import look_at
-    from regard.vision.faces import FaceEngine
+    """Tell and draw what the networks see in photos: faces, labels, text, moderation, equipment. Needs no server."""
+    from regard.look import SIGHTS, look_at
+    from regard.vision.engines import Engines
 
-    with _explained():
-        engine = FaceEngine.load(settings())
+    chosen = [name for name in SIGHTS if not only or name in only]
+    if unknown := set(only or ()) - SIGHTS.keys():
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: choose of {', '.join(SIGHTS)}", param_hint="--only")
+    engines = Engines(settings())
     out.mkdir(parents=True, exist_ok=True)
-    failed = [photo for photo in photos if not look_at(engine, photo, out, console)]
+    with _explained():
+        failed = [photo for photo in photos if not look_at(engines, photo, chosen, out, console)]
     if failed:
         raise typer.Exit(1)
 
@@ -213,6 +222,92 @@ def demo(
             run(settings(), out, console)
         except DemoError as error:
             _end(str(error), error)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[
+        Path | None, typer.Argument(exists=True, file_okay=False, help="Folder with evaluation data.")
+    ] = None,
+    people: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of your own: PERSON/PICTURE.jpg, several of each."),
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="An evaluation's name; may be given again.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Leave out what takes minutes.")] = False,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.html and report.json.")] = Path("out"),
+    listed: Annotated[bool, typer.Option("--list", help="List the evaluations, with DATA also which it has.")] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="For developers: write docs/accuracy/ and what the cards say.")
+    ] = False,
+) -> None:
+    """Measure what the networks get right and wrong, and for whom, and write a report.
+
+    docs/accuracy/README.md says which data it takes and how to read the report. Without any data of others,
+    `regard evaluate --people FOLDER` measures Regard on your own pictures of people.
+    """
+    from regard.evaluate import command
+
+    with _explained():
+        evaluations = command.chosen(only or [], people, data, fast=fast)
+        if listed:
+            console.print(command.listing(evaluations, data))
+            return
+        folder = data or people
+        if folder is None:
+            raise EvaluationError("Name the folder with evaluation data, or one with your own pictures by --people.")
+        if publish:
+            command.publish(evaluations, folder, settings(), console)
+        else:
+            command.write(evaluations, folder, settings(), out, console)
+
+
+@app.command()
+def calibrate(
+    folder: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="Pictures: labels.csv, or PERSON/PICTURE.jpg.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The calibration to write.")] = Path("calibration.json"),
+    group: Annotated[
+        list[str] | None, typer.Option(help="A column of labels.csv that makes groups; may be given again.")
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=VALUE whose pictures make no knots; may be given again.")
+    ] = None,
+    same_person: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="CSV of files a, b that show one person.")
+    ] = None,
+    cohort: Annotated[
+        Path | None, typer.Option(help="Make a cohort of the same pictures, too, and write it here (.npz).")
+    ] = None,
+) -> None:
+    """Measure on pictures of strangers which score has which Similarity, and write it to a file.
+
+    A Similarity then stands for the false match rate of the group that fares worst among your pictures.
+    `REGARD_CALIBRATION`, or `calibration` in the description of your own embedder, puts the file to use;
+    docs/models.md says more. Stored faces stay as they are.
+    """
+    from rich.progress import track
+
+    from regard.evaluate import calibration
+    from regard.vision.faces import FaceEngine
+
+    with _explained():
+        try:
+            people = calibration.listed(folder, group or (), leave_out or (), same_person)
+            found = calibration.calibrate(
+                FaceEngine.load(settings(), calibrated=False),
+                people,
+                settings().threads,
+                lambda items, title: track(items, title, console=console),
+                new_cohort=cohort is not None,
+            )
+        except calibration.CalibrationError as error:
+            _end(str(error), error)
+    found.write(out)
+    if cohort is not None and found.comparison.cohort is not None:
+        found.comparison.cohort.save(cohort)
+    console.print(calibration.summary(found))
 
 
 @keys_app.command("create")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from regard.settings import Settings
 from regard.tour import tour
 from regard.vision import models
 
+CELEBRITIES = {"obama": "Barack Obama", "hopper": "Grace Hopper"}  # photos, and whom they show
 _START_PATIENCE_S = 60.0
 _REGARD = (sys.executable, "-m", "regard")
 
@@ -32,12 +34,20 @@ class DemoError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that answers: where, its process, its access key, and the seconds from its start to that."""
+    """A server that answers: where, its process, its access key, the seconds from its start to that.
+
+    `environment` is what its process was given.
+    """
 
     endpoint: str
     pid: int
     key: dict[str, str]
     seconds: float
+    environment: dict[str, str]
+
+    def regard(self, *words: str) -> str:
+        """What a `regard` command prints that is given on its data folder. Raises `DemoError`."""
+        return _regard(self.environment, *words)
 
     def client(self) -> Any:
         """boto3's client for it."""
@@ -52,7 +62,19 @@ def demo(settings: Settings, out: Path, console: Console) -> None:
     console.print("A data folder with a PostgreSQL of its own, an access key, a server: [bold]regard init, serve[/]")
     with temporary_server(settings) as server:
         console.print(f"Ready after {server.seconds:.1f} s.\n")
+        _celebrate(server, photos, console)
         tour(server.client(), photos, out, console)
+
+
+def _celebrate(server: Running, photos: Mapping[str, Path], console: Console) -> None:
+    """Import two of the people shown as celebrities, as an operator would."""
+    with tempfile.TemporaryDirectory() as people:
+        for name in CELEBRITIES:
+            shutil.copy(photos[name], people)
+        rows = [f"{name},{title},," for name, title in CELEBRITIES.items()]
+        Path(people, "people.csv").write_text("\n".join(["id,name,gender,urls", *rows]))
+        console.print("A list of celebrities, of one's own making: [bold]regard celebrities import people[/]")
+        console.print(server.regard("celebrities", "import", people), style="dim")
 
 
 @contextmanager
@@ -66,11 +88,7 @@ def temporary_server(settings: Settings) -> Iterator[Running]:
     # A Unix socket's path is short, and so must be the way to the database.
     with tempfile.TemporaryDirectory(prefix="regard-") as home:
         environment["REGARD_HOME"] = home
-        made = subprocess.run(
-            [*_REGARD, "init", "--json"], env=environment, capture_output=True, text=True, check=False
-        )
-        if made.returncode:
-            raise DemoError(made.stderr)
+        key = json.loads(_regard(environment, "init", "--json"))
         port = _free_port()
         endpoint, started = f"http://127.0.0.1:{port}", time.monotonic()
         server = subprocess.Popen([*_REGARD, "serve", "--port", str(port)], env=environment)
@@ -79,10 +97,17 @@ def temporary_server(settings: Settings) -> Iterator[Running]:
                 if server.poll() is not None or time.monotonic() - started > _START_PATIENCE_S:
                     raise DemoError("the server did not start, see above")
                 time.sleep(0.05)
-            yield Running(endpoint, server.pid, json.loads(made.stdout), time.monotonic() - started)
+            yield Running(endpoint, server.pid, key, time.monotonic() - started, environment)
         finally:
             server.terminate()
             server.wait(_START_PATIENCE_S)
+
+
+def _regard(environment: dict[str, str], *words: str) -> str:
+    finished = subprocess.run([*_REGARD, *words], env=environment, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise DemoError(finished.stderr)
+    return finished.stdout
 
 
 def _free_port() -> int:

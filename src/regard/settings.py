@@ -16,7 +16,8 @@ HOME = Path(os.environ.get("REGARD_HOME") or Path.home() / ".regard")
 
 _WAITING_REQUESTS = 6
 
-Capability = Literal["faces"]
+Capability = Literal["faces", "labels", "text", "moderation", "equipment"]
+"""What Regard can see; each needs networks of its own."""
 
 
 def _names(value: Any) -> Any:
@@ -69,6 +70,10 @@ class Settings(BaseSettings):
     )
     embedder: Path | None = Field(
         default=None, description="Your own face embedder: a description file, see docs/models.md."
+    )
+    calibration: Path | None = Field(
+        default=None,
+        description="What Similarity means on your own pictures: a file that `regard calibrate` made.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="DEBUG, INFO, WARNING or ERROR."

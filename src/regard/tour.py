@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from regard.drawing import GREEN, SKY, VERMILION, Mark, draw
+from regard.drawing import GREEN, ORANGE, PALETTE, SKY, VERMILION, Mark, draw
 from regard.look import SURE, TRAITS, caption
 from regard.media.images import decode
 from regard.vision.geometry import Box
@@ -31,6 +32,7 @@ PERSON = ("obama", "obama3")
 PROBE = "obama2"
 OTHERS = ("biden", "hopper")
 STRANGER = "astronaut"
+THINGS, PAGE = "coffee", "page"
 USER = "the-44th"
 MATCH = 80.0  # AWS's default threshold
 
@@ -38,7 +40,7 @@ _ANSWERS = ("Smile", "Eyeglasses", "Sunglasses", "Beard", "Mustache", "EyesOpen"
 
 
 def tour(client: Any, photos: Mapping[str, Path], out: Path, console: Console) -> None:
-    """Walk through face analysis, comparison, collections and users; annotated PNGs go into the folder `out`.
+    """Walk through all that is built; annotated PNGs go into the folder `out`.
 
     `client` is boto3's for Rekognition; `photos` are files by the names above. Raises what boto3 raises.
     """
@@ -53,6 +55,11 @@ def tour(client: Any, photos: Mapping[str, Path], out: Path, console: Console) -
         _search(guide, collection, photos[STRANGER])
         _users(guide, collection, [faces[name] for name in PERSON], photos[PROBE])
         _tags(guide, collection)
+    _celebrities(guide, [photos[PROBE], photos[STRANGER]])
+    _labels(guide, [photos[THINGS], photos[STRANGER]])
+    _text(guide, photos[PAGE])
+    _moderation(guide, photos[STRANGER])
+    _equipment(guide, photos[STRANGER])
     console.print(Text(f"\nAnnotated pictures: {out}", style="bold"))
 
 
@@ -209,22 +216,94 @@ def _tags(guide: _Guide, collection: str) -> None:
     guide.console.print(Text(f"  {tags}"))
 
 
+def _celebrities(guide: _Guide, photos: Sequence[Path]) -> None:
+    guide.chapter("Is that somebody famous? The operator's own list")
+    for photo in photos:
+        response = guide.ask("recognize_celebrities", Image=photo)
+        for celebrity in response["CelebrityFaces"]:
+            guide.console.print(Text(f"  {celebrity['Name']}: confidence {celebrity['MatchConfidence']:.2f}"))
+        guide.console.print(Text(f"  {len(response['UnrecognizedFaces'])} faces are of nobody on the list"))
+
+
+def _labels(guide: _Guide, photos: Sequence[Path]) -> None:
+    guide.chapter("What is in the picture?")
+    for photo in photos:
+        features = ["GENERAL_LABELS", "IMAGE_PROPERTIES"]
+        response = guide.ask("detect_labels", Image=photo, Features=features, MaxLabels=12)
+        picture, marks = _pixels(photo), []
+        table = Table("Label", "Confidence", "Instances", "Parents", title=photo.name, title_justify="left")
+        for label, colour in zip(response["Labels"], cycle(PALETTE), strict=False):
+            parents = ", ".join(parent["Name"] for parent in label["Parents"])
+            table.add_row(label["Name"], f"{label['Confidence']:.1f}", str(len(label["Instances"]) or ""), parents)
+            marks += [
+                _mark(picture, instance, (f"{label['Name']} {instance['Confidence']:.0f} %",), colour)
+                for instance in label["Instances"]
+            ]
+        guide.console.print(table)
+        colours = ", ".join(
+            f"{colour['CSSColor']} {colour['PixelPercent']:.0f} %"
+            for colour in response["ImageProperties"]["DominantColors"][:5]
+        )
+        guide.console.print(Text(f"  colours: {colours}"))
+        guide.keep(f"labels-{photo.stem}", draw(picture, marks))
+
+
+def _text(guide: _Guide, photo: Path) -> None:
+    guide.chapter("What does it say?")
+    response = guide.ask("detect_text", Image=photo)
+    picture, marks = _pixels(photo), []
+    for detection in response["TextDetections"]:
+        if detection["Type"] == "LINE":
+            guide.console.print(Text(f"  {detection['Confidence']:5.1f}  {detection['DetectedText']}"))
+        else:
+            marks.append(_mark(picture, detection["Geometry"], ()))
+    guide.keep(f"text-{photo.stem}", draw(picture, marks))
+
+
+def _moderation(guide: _Guide, photo: Path) -> None:
+    guide.chapter("Is there something that not everybody should see?")
+    response = guide.ask("detect_moderation_labels", Image=photo)
+    for label in response["ModerationLabels"]:
+        guide.console.print(Text(f"  {label['Name']}: {label['Confidence']:.1f}"))
+    if not response["ModerationLabels"]:
+        guide.console.print(Text("  no: no moderation label"))
+
+
+def _equipment(guide: _Guide, photo: Path) -> None:
+    guide.chapter("Who wears a mask?")
+    needed = {"MinConfidence": MATCH, "RequiredEquipmentTypes": ["FACE_COVER"]}
+    response = guide.ask("detect_protective_equipment", Image=photo, SummarizationAttributes=needed)
+    picture, marks = _pixels(photo), []
+    for person in response["Persons"]:
+        marks.append(_mark(picture, person, (f"person {person['Id']}, {person['Confidence']:.0f} %",)))
+        parts = ", ".join(f"{part['Name']} {part['Confidence']:.0f}" for part in person["BodyParts"])
+        guide.console.print(Text(f"  person {person['Id']}: {parts}"))
+        covers = (cover for part in person["BodyParts"] for cover in part["EquipmentDetections"])
+        marks += [_mark(picture, cover, (cover["Type"],), ORANGE) for cover in covers]
+    for verdict, persons in response["Summary"].items():
+        guide.console.print(Text(f"  {verdict}: {persons}"))
+    guide.keep(f"equipment-{photo.stem}", draw(picture, marks))
+
+
 def _pixels(photo: Path) -> NDArray[np.uint8]:
     return decode(photo.read_bytes())
 
 
 def _mark(
     picture: NDArray[np.uint8],
-    face: Mapping[str, Any],
+    thing: Mapping[str, Any],
     lines: tuple[str, ...],
     colour: tuple[int, int, int] = SKY,
 ) -> Mark:
-    """A mark for what has a BoundingBox and perhaps Landmarks: ratios of the picture's size."""
+    """A mark for what has a BoundingBox and perhaps Landmarks or a Polygon: ratios of the picture's size."""
     height, width = picture.shape[:2]
-    ratios = face["BoundingBox"]
+    ratios = thing["BoundingBox"]
     box = Box(ratios["Left"] * width, ratios["Top"] * height, ratios["Width"] * width, ratios["Height"] * height)
-    points = [(point["X"] * width, point["Y"] * height) for point in face.get("Landmarks", ())]
-    return Mark(box, np.array(points, np.float64).reshape(-1, 2), lines, colour)
+    points, corners = (
+        np.array([(point["X"] * width, point["Y"] * height) for point in thing.get(name, ())]).reshape(-1, 2)
+        for name in ("Landmarks", "Polygon")
+    )
+    return Mark(box, points, lines, colour, corners if len(corners) else None)
 
 
 def _moved(mark: Mark, right: int) -> Mark:

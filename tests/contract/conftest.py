@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -392,6 +393,17 @@ def collection(rekognition: Any) -> Iterator[str]:
 def picture(photos: dict[str, Path]) -> Callable[[str], dict[str, bytes]]:
     """`picture(name)` is the `Image` parameter with that photo's bytes."""
     return lambda name: {"Bytes": photos[name].read_bytes()}
+
+
+@pytest.fixture(scope="module")
+def celebrity(server: Server, photos: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The id of the only celebrity whom the server knows: Barack Obama."""
+    people = tmp_path_factory.mktemp("people")
+    shutil.copy(photos["obama"], people / "44.jpg")
+    (people / "people.csv").write_text("id,name,gender,urls\n44,Barack Obama,Male,https://example.org\n")
+    server.deployment.regard("celebrities", "import", str(people))
+    yield "44"
+    server.deployment.regard("celebrities", "remove", "44")
 
 
 def jpeg(image: Image.Image, **options: Any) -> bytes:

@@ -58,6 +58,19 @@ def test_faces_are_detected_in_a_local_photo(aws: Aws, photos: dict[str, Path]) 
     assert len(face["Landmarks"]) == 30
 
 
+def test_a_local_photo_is_understood(aws: Aws, photos: dict[str, Path]) -> None:
+    coffee = answer(aws("detect-labels", "--image-bytes", f"fileb://{photos['coffee']}", "--max-labels", "3"))
+    assert "Coffee" in {label["Name"] for label in coffee["Labels"]}
+    portrait = ("--image-bytes", f"fileb://{photos['obama']}")
+    assert answer(aws("detect-moderation-labels", *portrait))["ModerationLabels"] == []
+    page = answer(aws("detect-text", "--image-bytes", f"fileb://{photos['page']}"))
+    assert page["TextDetections"][0]["DetectedText"] == "Region-based segmentation"
+    wanted = "MinConfidence=80,RequiredEquipmentTypes=FACE_COVER"
+    equipment = answer(aws("detect-protective-equipment", *portrait, "--summarization-attributes", wanted))
+    assert equipment["Summary"]["PersonsWithoutRequiredEquipment"] == [0]
+    assert len(answer(aws("recognize-celebrities", *portrait))["UnrecognizedFaces"]) == 1
+
+
 def test_two_local_photos_are_compared(aws: Aws, photos: dict[str, Path]) -> None:
     source, target = f"fileb://{photos['obama']}", f"fileb://{photos['obama2']}"
     found = answer(aws("compare-faces", "--source-image-bytes", source, "--target-image-bytes", target))

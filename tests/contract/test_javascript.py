@@ -14,13 +14,13 @@ FOLDER = Path(__file__).parent / "node"
 
 
 @pytest.fixture(scope="module")
-def tour(server: Any, photos: dict[str, Path]) -> dict[str, Any]:
+def tour(server: Any, photos: dict[str, Path], celebrity: str) -> dict[str, Any]:
     """What `node/tour.mjs` prints."""
     if not (FOLDER / "node_modules").is_dir():
         pytest.skip("the SDK is not here: `make tests/contract/node/node_modules`")
     node = Path(sys.executable).parent / "node"
     finished = subprocess.run(
-        [node, FOLDER / "tour.mjs", photos["obama"], photos["obama2"]],
+        [node, FOLDER / "tour.mjs", *(photos[name] for name in ("obama", "obama2", "page"))],
         env=server.client_environment(),
         capture_output=True,
         text=True,
@@ -46,6 +46,11 @@ def test_answers_arrive_as_the_sdk_types_them(tour: dict[str, Any]) -> None:
     assert len(face["Landmarks"]) == 30
     assert face["Gender"]["Value"] == "Male"
     assert answers["CompareFaces"]["FaceMatches"][0]["Similarity"] >= 80
+    assert {"Person", "Face"} <= {label["Name"] for label in answers["DetectLabels"]["Labels"]}
+    assert answers["DetectModerationLabels"]["ModerationLabels"] == []
+    assert answers["DetectText"]["TextDetections"][0]["DetectedText"] == "Region-based segmentation"
+    assert answers["DetectProtectiveEquipment"]["Summary"]["PersonsWithoutRequiredEquipment"] == [0]
+    assert answers["GetCelebrityInfo"]["Name"] == "Barack Obama"
     assert [face["FaceId"] for face in answers["ListFaces"]["Faces"]] == tour["FaceIds"]
     assert tour["pages"] == [1, 1]
     assert answers["SearchFaces"]["FaceMatches"][0]["Face"]["FaceId"] == tour["FaceIds"][1]
@@ -64,7 +69,7 @@ def test_answers_arrive_as_the_sdk_types_them(tour: dict[str, Any]) -> None:
         ("conflict", "ConflictException", "already exists"),
         ("format", "InvalidImageFormatException", "Request has invalid image format"),
         ("validation", "InvalidParameterException", "1 validation error detected: Value 'a/b' at 'collectionId'"),
-        ("unbuilt", "AccessDeniedException", "DetectLabels is not implemented by this deployment."),
+        ("unbuilt", "AccessDeniedException", "ListStreamProcessors is not implemented by this deployment."),
     ],
 )
 def test_errors_are_classes_that_a_program_can_tell_apart(

@@ -17,7 +17,9 @@ from botocore.config import Config
 from regard.operations import OPERATIONS
 
 
-def test_every_operation_that_is_built_answers_as_described(connect: Callable[..., Any], two_people: bytes) -> None:
+def test_every_operation_that_is_built_answers_as_described(
+    connect: Callable[..., Any], two_people: bytes, celebrity: str
+) -> None:
     """One call of each, with as much in the answer as there can be."""
     client, answered = connect(), set()
     client.meta.events.register(
@@ -35,6 +37,17 @@ def test_every_operation_that_is_built_answers_as_described(connect: Callable[..
     compared = client.compare_faces(SourceImage=image, TargetImage=image)
     assert compared["FaceMatches"]
     assert compared["UnmatchedFaces"]
+    labels = client.detect_labels(Image=image, Features=["GENERAL_LABELS", "IMAGE_PROPERTIES"], MinConfidence=0)
+    assert any(label["Instances"] for label in labels["Labels"])
+    assert labels["ImageProperties"]["Foreground"]["DominantColors"]
+    assert client.detect_moderation_labels(Image=image, MinConfidence=0)["ModerationLabels"]
+    client.detect_text(Image=image)
+    needed = {"MinConfidence": 50, "RequiredEquipmentTypes": ["FACE_COVER", "HEAD_COVER", "HAND_COVER"]}
+    assert client.detect_protective_equipment(Image=image, SummarizationAttributes=needed)["Persons"]
+    celebrities = client.recognize_celebrities(Image=image)
+    assert [face["Id"] for face in celebrities["CelebrityFaces"]] == [celebrity]
+    assert len(celebrities["UnrecognizedFaces"]) == 1
+    assert client.get_celebrity_info(Id=celebrity)["Urls"]
     indexed = client.index_faces(
         CollectionId=name, Image=image, ExternalImageId="a:b.c-d_e", DetectionAttributes=["ALL"]
     )

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from PIL import Image
 from rich.console import Console
 
-from regard.tour import OTHERS, PERSON, PROBE, STRANGER, tour
+from regard.tour import OTHERS, PAGE, PERSON, PROBE, STRANGER, THINGS, tour
 
 
 def test_the_tour_tells_and_draws_what_it_found(rekognition: Any, photos: dict[str, Path], tmp_path: Path) -> None:
@@ -23,11 +23,17 @@ def test_the_tour_tells_and_draws_what_it_found(rekognition: Any, photos: dict[s
         f"compare-{PERSON[0]}-{OTHERS[0]}",
         f"search-{PROBE}",
         f"search-{STRANGER}",
+        f"labels-{THINGS}",
+        f"labels-{STRANGER}",
+        f"text-{PAGE}",
+        f"equipment-{STRANGER}",
     }
     with Image.open(tmp_path / f"search-{PROBE}.png") as after, Image.open(photos[PROBE]) as before:
         assert after.size == before.size
     account = told.getvalue()
     for sight in ("AgeRange", ": match", ": no match", "nobody in the collection matches", "the-44th: sim"):
+        assert sight in account
+    for sight in ("nobody on the list", "Cup", "Region-based", "no moderation label", "WithoutRequiredEquipment: [0]"):
         assert sight in account
     assert not _left_behind(rekognition)
 

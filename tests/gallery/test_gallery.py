@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from regard.gallery import codes as codes_module
 from regard.gallery.codes import ERROR, Codes
-from regard.gallery.gallery import Gallery, cosine
+from regard.gallery.gallery import Gallery
 from regard.store import collections, faces, keys, users
 from regard.store.collections import Collection
 from regard.store.database import Database
 from regard.store.faces import NewFace
+from regard.vision.cohort import Cohort, Comparison
 
 ACCOUNT = "123456789012"
 DIMENSION = 128
@@ -28,6 +29,15 @@ def people(rng: np.random.Generator, count: int, each: int, spread: float = 0.05
     centres /= np.linalg.norm(centres, axis=-1, keepdims=True)
     vectors = (centres + spread * rng.standard_normal((count, each, DIMENSION))).reshape(-1, DIMENSION)
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+def crowds(seed: int) -> Comparison:
+    """A comparison with a cohort that some of the people of `people(default_rng(seed), …)` are close to."""
+    near = people(np.random.default_rng(seed), 60, 6, spread=0.2)
+    return Comparison(Cohort(near[:200:5], nearest=3))
+
+
+COSINE = Comparison()
 
 
 def collection_of(database: Database, name: str = "staff") -> Collection:
@@ -54,27 +64,31 @@ def enrol(database: Database, vectors: Vectors) -> list[faces.Face]:
         return faces.add(connection, locked, new)
 
 
-def brute_force(database: Database, probe: Vectors, limit: int, floor: float) -> list[tuple[uuid.UUID, float]]:
+def brute_force(
+    database: Database, probe: Vectors, limit: int, floor: float, comparison: Comparison
+) -> list[tuple[uuid.UUID, float]]:
     with database.begin() as connection:
         rows = faces.page(connection, collection_of(database).key, 0, 1 << 20)
     if not rows:
         return []
-    scores = cosine(np.stack([row.embedding for row in rows]), probe).tolist()
+    scores = comparison.scores(np.stack([row.embedding for row in rows]), probe[None])[:, 0].tolist()
     ranked = sorted(zip(rows, scores, strict=True), key=lambda pair: (-pair[1], pair[0].face_id.bytes))
     return [(row.face_id, score) for row, score in ranked if score >= floor][:limit]
 
 
 def search(
-    gallery: Gallery, database: Database, probe: Vectors, limit: int, floor: float
+    gallery: Gallery, database: Database, probe: Vectors, limit: int, floor: float, comparison: Comparison = COSINE
 ) -> list[tuple[uuid.UUID, float]]:
-    matches = gallery.search_faces(collection_of(database), probe, limit, floor)
-    return [(match.row.face_id, match.cosine) for match in matches]
+    matches = gallery.search_faces(collection_of(database), probe, limit, floor, comparison)
+    return [(match.row.face_id, match.score) for match in matches]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("normalised", [False, True], ids=["cosine", "cohort"])
+@pytest.mark.parametrize("seed", range(3))
 def test_random_changes_and_searches_agree_with_brute_force(
-    database: Database, monkeypatch: pytest.MonkeyPatch, seed: int
+    database: Database, monkeypatch: pytest.MonkeyPatch, seed: int, normalised: bool
 ) -> None:
+    comparison = crowds(seed) if normalised else COSINE
     monkeypatch.setattr(codes_module, "BLOCK", 64)  # many blocks, partly emptied and filled again
     rng, choose = np.random.default_rng(seed), random.Random(seed)
     mine, others = Gallery(database), Gallery(database)
@@ -92,14 +106,15 @@ def test_random_changes_and_searches_agree_with_brute_force(
                 faces.delete(connection, locked, [face.key for face in gone])
         probe = people(rng, 1, 1)[0] if choose.random() < 0.2 else everyone[choose.randrange(len(everyone))]
         limit = choose.choice([1, 2, 7, 50, 4096])
-        floor = choose.choice([-1.0, 0.0, 0.3, 0.75, 0.99999])
-        expected = brute_force(database, probe, limit, floor)
+        floor = choose.choice([-np.inf, 0.0, 0.3, 0.75, 0.99999])
+        expected = brute_force(database, probe, limit, floor, comparison)
         for gallery in (mine, others):
-            assert search(gallery, database, probe, limit, floor) == expected
+            assert search(gallery, database, probe, limit, floor, comparison) == expected
         others = others if choose.random() < 0.7 else Gallery(database)  # as after a restart
 
 
-def test_users_agree_with_brute_force(database: Database) -> None:
+@pytest.mark.parametrize("comparison", [COSINE, crowds(7)], ids=["cosine", "cohort"])
+def test_users_agree_with_brute_force(database: Database, comparison: Comparison) -> None:
     rng = np.random.default_rng(7)
     vectors = people(rng, 12, 4)
     kept = enrol(database, vectors)
@@ -120,10 +135,11 @@ def test_users_agree_with_brute_force(database: Database) -> None:
         with database.begin() as connection:
             rows = users.page(connection, collection_of(database).key, 0, 100)
         vectors_of = {row.user_id: row.embedding for row in rows if row.embedding is not None}
-        scores = cosine(np.stack(list(vectors_of.values())), probe).tolist() if vectors_of else []
+        vectors_now = np.array(list(vectors_of.values()), np.float32).reshape(-1, DIMENSION)
+        scores = comparison.scores(vectors_now, probe[None])[:, 0].tolist()
         expected = sorted(zip(vectors_of, scores, strict=True), key=lambda pair: (-pair[1], pair[0]))
-        found = gallery.search_users(collection_of(database), probe, 500, -1.0)
-        assert [(match.row.user_id, match.cosine) for match in found] == expected
+        found = gallery.search_users(collection_of(database), probe, 500, -np.inf, comparison)
+        assert [(match.row.user_id, match.score) for match in found] == expected
     assert {"user-3", "user-5"}.isdisjoint(match.row.user_id for match in found)
 
 
@@ -152,13 +168,29 @@ def test_a_face_enrolled_by_another_process_is_found_by_the_next_search(database
     assert search(gallery, database, probe, 1, 0.9) == [(face_id, 1.0)]
 
 
-def test_codes_never_err_by_more_than_they_say() -> None:
+@pytest.mark.parametrize("comparison", [COSINE, crowds(1)], ids=["cosine", "cohort"])
+def test_codes_never_err_by_more_than_they_say(comparison: Comparison) -> None:
     rng = np.random.default_rng(1)
     vectors = np.concatenate([people(rng, 500, 1), np.eye(DIMENSION, dtype=np.float32)])
     probes = np.concatenate([people(rng, 20, 1), np.eye(DIMENSION, dtype=np.float32)[:5], vectors[:20]])
-    halves = vectors.astype(np.float16).astype(np.float64)
-    error = np.abs(probes.astype(np.float64) @ (halves - vectors.astype(np.float64)).T)
-    assert error.max() < ERROR
+    exact, queries = comparison.references(vectors), comparison.probes(probes)
+    halves = exact.astype(np.float16).astype(np.float64)
+    error = np.abs(queries @ (halves - exact).T)
+    lengths = np.linalg.norm(queries, axis=1)[:, None] * np.linalg.norm(exact, axis=1)
+    assert (error < ERROR * lengths).all()
+
+
+def test_every_vector_whose_score_reaches_the_floor_is_a_candidate() -> None:
+    comparison = crowds(3)
+    vectors = people(np.random.default_rng(3), 60, 40, spread=0.2)
+    codes = Codes(DIMENSION + 2)
+    codes.put(np.arange(len(vectors)), comparison.references(vectors))
+    for probe in vectors[:200:10]:
+        scores = comparison.scores(vectors, probe[None])[:, 0]
+        for floor in np.sort(scores)[-50::7]:
+            found = codes.candidates(comparison.probes(probe[None])[0], len(vectors), floor)
+            assert set(np.flatnonzero(scores >= floor)) <= set(found.tolist())
+            assert len(found) < len(vectors) / 4
 
 
 def test_replaced_and_unknown_keys() -> None:

@@ -1,5 +1,6 @@
 """Embeddings tell people apart, whichever way the picture comes, and wrong networks are refused."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -24,8 +25,10 @@ def _embed(engine: FaceEngine, picture: Picture) -> NDArray[np.float32]:
 
 def test_the_same_person_is_far_above_a_stranger(engine: FaceEngine, portraits: dict[str, Picture]) -> None:
     vectors = {name: _embed(engine, picture) for name, picture in portraits.items()}
-    same = [vectors["obama"] @ vectors["obama2"], vectors["obama"] @ vectors["obama3"]]
-    strangers = [vectors["obama"] @ vectors[name] for name in ("biden", "astronaut", "hopper")]
+    same, strangers = (
+        engine.compare(vectors["obama"][None], np.array([vectors[name] for name in names]))
+        for names in (("obama2", "obama3"), ("biden", "astronaut", "hopper"))
+    )
     assert engine.similarity.similarity(same).min() > 80
     assert engine.similarity.similarity(strangers).max() < 50
 
@@ -71,7 +74,7 @@ def test_bad_light_and_small_size_keep_the_person(engine: FaceEngine, obama: Pic
     vector = _embed(engine, obama)
     small = np.asarray(cv2.resize(obama, None, fx=0.2, fy=0.2, interpolation=cv2.INTER_AREA), np.uint8)
     for worse in (small, (obama * 0.4).astype(np.uint8)):
-        assert engine.similarity.similarity(vector @ _embed(engine, worse)) > 99
+        assert engine.similarity.similarity(engine.compare(vector[None], _embed(engine, worse)[None])) > 99
 
 
 def test_folded_weights_are_what_onnx_computes(tmp_path: Path) -> None:
@@ -156,4 +159,17 @@ def test_an_owners_embedder_takes_the_place_of_the_shipped_one(tmp_path: Path, c
     engine = FaceEngine.load(settings().model_copy(update={"cache": cache, "embedder": file}))
     assert engine.embed(obama, engine.detect(obama)).shape == (1, 3)
     assert engine.model_version.startswith("own-")
-    assert engine.similarity.cosine_at(99) == pytest.approx(0.9)
+    assert engine.similarity.score_at(99) == pytest.approx(0.9)
+
+
+def test_an_owners_embedder_takes_its_calibration_from_a_file(tmp_path: Path, cache: Path) -> None:
+    _network(tmp_path / "own.onnx", ["n", 3], 64)
+    file = tmp_path / "own.toml"
+    file.write_text('task = "embedder"\nnetwork = "own.onnx"\nsize = 64\ncolour = "rgb"\ncalibration = "own.json"\n')
+    own = settings().model_copy(update={"cache": cache, "embedder": file})
+    uncalibrated = FaceEngine.load(own, calibrated=False)
+    knots = {"embedder": uncalibrated.model_version, "cohort": None, "knots": [[0.2, 50], [0.4, 80]]}
+    with pytest.raises(ModelError, match=r"own\.json"):
+        FaceEngine.load(own)
+    (tmp_path / "own.json").write_text(json.dumps(knots))
+    assert FaceEngine.load(own).similarity.score_at(80) == pytest.approx(0.4)

@@ -25,6 +25,7 @@ from regard.store.tables import collections as collections_table
 from regard.store.tables import faces as faces_table
 from regard.store.tables import removals
 from regard.store.tables import users as users_table
+from regard.vision.cohort import Comparison
 
 _ROWS = 1 << 13  # taken from the database at a time; as rows they take ten times the memory of their codes
 
@@ -39,10 +40,10 @@ RowT = TypeVar("RowT", bound=_Row)
 
 @dataclass(frozen=True, slots=True)
 class Match(Generic[RowT]):
-    """A face or user and its cosine with the probe."""
+    """A face or user and its score with the probe."""
 
     row: RowT
-    cosine: float
+    score: float
 
 
 class _Side:
@@ -53,7 +54,7 @@ class _Side:
         self.codes: Codes | None = None  # made when the first vector tells the dimension
         self.version = -1
 
-    def take(self, connection: Connection, collection_key: int, version: int) -> None:
+    def take(self, connection: Connection, collection_key: int, version: int, comparison: Comparison) -> None:
         """Take in what changed after `self.version` in the snapshot of `connection`."""
         if self.codes is not None:
             gone = sa.select(removals.c.key).where(
@@ -70,9 +71,10 @@ class _Side:
         for rows in connection.execution_options(stream_results=True).execute(changed).partitions(_ROWS):
             keys = np.fromiter((row.key for row in rows), np.int64, len(rows))
             vectors = np.frombuffer(b"".join(row.embedding for row in rows), "<f4").reshape(len(rows), -1)
+            references = comparison.references(vectors)
             if self.codes is None:
-                self.codes = Codes(vectors.shape[1])
-            self.codes.put(keys, vectors)
+                self.codes = Codes(references.shape[1])
+            self.codes.put(keys, references)
         self.version = version
 
 
@@ -92,25 +94,26 @@ class Gallery:
         self._guard = threading.Lock()
 
     def search_faces(
-        self, collection: Collection, probe: NDArray[np.float32], limit: int, floor: float
+        self, collection: Collection, probe: NDArray[np.float32], limit: int, floor: float, comparison: Comparison
     ) -> list[Match[faces.Face]]:
-        """The `limit` faces most like `probe` [d] with a cosine of `floor` or more, best first.
+        """The `limit` faces most like `probe` [d] with a score of `floor` or more, best first.
 
-        Exact: the same faces in the same order as comparing with every stored vector; equals by FaceId.
+        Exact: the same faces in the same order as comparing with every stored vector; equals by FaceId. A
+        collection must always be searched with the same `comparison`, that of its face model.
         """
         return self._search(
-            collection, lambda e: e.faces, probe, limit, floor, faces.by_keys, lambda f: f.face_id.bytes
+            collection, lambda e: e.faces, probe, limit, floor, comparison, faces.by_keys, lambda f: f.face_id.bytes
         )
 
     def search_users(
-        self, collection: Collection, probe: NDArray[np.float32], limit: int, floor: float
+        self, collection: Collection, probe: NDArray[np.float32], limit: int, floor: float, comparison: Comparison
     ) -> list[Match[users.User]]:
-        """The `limit` users most like `probe` [d] with a cosine of `floor` or more, best first.
+        """The `limit` users most like `probe` [d] with a score of `floor` or more, best first.
 
         Exact, as `search_faces`; equals by UserId.
         """
         return self._search(
-            collection, lambda e: e.users, probe, limit, floor, users.by_keys, lambda u: u.user_id.encode()
+            collection, lambda e: e.users, probe, limit, floor, comparison, users.by_keys, lambda u: u.user_id.encode()
         )
 
     def nbytes(self, collection: Collection) -> int:
@@ -131,6 +134,7 @@ class Gallery:
         probe: NDArray[np.float32],
         limit: int,
         floor: float,
+        comparison: Comparison,
         fetch: Callable[[Connection, Sequence[int]], list[RowT]],
         tie: Callable[[RowT], bytes],
     ) -> list[Match[RowT]]:
@@ -138,17 +142,17 @@ class Gallery:
             entry = self._entries.setdefault(collection.key, _Entry())
         side = side_of(entry)
         if side.version < collection.version:
-            self._catch_up(collection.key, entry, side)
+            self._catch_up(collection.key, entry, side, comparison)
         with entry.lock.read_lock():
             if side.codes is None:
                 return []
-            keys = side.codes.candidates(probe, limit, floor)
+            keys = side.codes.candidates(comparison.probes(probe[None])[0], limit, floor)
         with self._database.read() as connection:
             rows = fetch(connection, keys.tolist())
-        ranked = sorted(_score(rows, probe), key=lambda match: (-match.cosine, tie(match.row)))
-        return [match for match in ranked if match.cosine >= floor][:limit]
+        ranked = sorted(_scored(rows, probe, comparison), key=lambda match: (-match.score, tie(match.row)))
+        return [match for match in ranked if match.score >= floor][:limit]
 
-    def _catch_up(self, collection_key: int, entry: _Entry, side: _Side) -> None:
+    def _catch_up(self, collection_key: int, entry: _Entry, side: _Side, comparison: Comparison) -> None:
         with entry.lock.write_lock(), self._database.snapshot() as connection:
             version = connection.execute(
                 sa.select(collections_table.c.version).where(collections_table.c.key == collection_key)
@@ -156,21 +160,13 @@ class Gallery:
             if version is None:
                 self.forget(collection_key)
             elif side.version < version:
-                side.take(connection, collection_key, version)
+                side.take(connection, collection_key, version, comparison)
 
 
-def _score(rows: Sequence[RowT], probe: NDArray[np.float32]) -> list[Match[RowT]]:
+def _scored(rows: Sequence[RowT], probe: NDArray[np.float32], comparison: Comparison) -> list[Match[RowT]]:
+    kept = [row for row in rows if row.embedding is not None]
     vectors = [row.embedding for row in rows if row.embedding is not None]
     if not vectors:
         return []
-    cosines = cosine(np.stack(vectors), probe)
-    kept = [row for row in rows if row.embedding is not None]
-    return [Match(row, float(score)) for row, score in zip(kept, cosines, strict=True)]
-
-
-def cosine(vectors: NDArray[np.float32], probe: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Inner products of unit vectors [n, d] with a unit probe [d].
-
-    Rounded to nine decimals, so that the order of summation does not decide between equals.
-    """
-    return np.round(vectors.astype(np.float64) @ probe.astype(np.float64), 9)
+    (scores,) = comparison.scores(probe[None], np.stack(vectors))
+    return [Match(row, float(score)) for row, score in zip(kept, scores, strict=True)]

@@ -69,7 +69,7 @@ class _Picture:
     data: bytes
 
 
-def decode(data: bytes, minimum: int = MIN_SIDE) -> NDArray[np.uint8]:
+def decode(data: bytes, minimum: int = MIN_SIDE, maximum: int = MAX_SIDE) -> NDArray[np.uint8]:
     """The pixels [height, width, 3] of a JPEG or PNG, RGB, 0–255, turned upright as Exif's orientation says.
 
     The format is told by content. Of a file with several pictures (an animated PNG, the MPO that phones
@@ -80,12 +80,12 @@ def decode(data: bytes, minimum: int = MIN_SIDE) -> NDArray[np.uint8]:
 
     The pixels count against `PIXELS_IN_FLIGHT` until the array, and every view of it, is gone.
 
-    Raises InvalidImageFormat, ImageTooLarge (a side above 10,000 pixels), ImageTooSmall (a side below
+    Raises InvalidImageFormat, ImageTooLarge (a side above `maximum` pixels), ImageTooSmall (a side below
     `minimum` pixels) or TooManyImages (no room within `PATIENCE` seconds).
     """
     picture = _header(data)
-    if max(picture.width, picture.height) > MAX_SIDE:
-        raise ImageTooLarge(f"{picture.width}×{picture.height} pixels; at most {MAX_SIDE} a side")
+    if max(picture.width, picture.height) > maximum:
+        raise ImageTooLarge(f"{picture.width}×{picture.height} pixels; at most {maximum} a side")
     if min(picture.width, picture.height) < minimum:
         raise ImageTooSmall(f"{picture.width}×{picture.height} pixels; at least {minimum} a side")
     pixels = picture.width * picture.height

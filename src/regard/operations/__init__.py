@@ -4,12 +4,28 @@ An operation is a plain function from a context and a validated request, shaped 
 response of the same kind. It is the one place where AWS shapes and pixels meet.
 """
 
-from regard.operations import celebrities, collections, faces, indexing, searching, tags, users
+from regard.operations import (
+    celebrities,
+    collections,
+    equipment,
+    faces,
+    indexing,
+    labels,
+    moderation,
+    searching,
+    tags,
+    text,
+    users,
+)
 from regard.operations.context import Handler
 
 OPERATIONS: dict[str, Handler] = {
     "DetectFaces": faces.detect_faces,
     "CompareFaces": faces.compare_faces,
+    "DetectLabels": labels.detect_labels,
+    "DetectModerationLabels": moderation.detect_moderation_labels,
+    "DetectText": text.detect_text,
+    "DetectProtectiveEquipment": equipment.detect_protective_equipment,
     "RecognizeCelebrities": celebrities.recognize_celebrities,
     "GetCelebrityInfo": celebrities.get_celebrity_info,
     "CreateCollection": collections.create_collection,

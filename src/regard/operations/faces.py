@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.gallery.gallery import cosine
 from regard.operations import pictures, shapes
 from regard.operations.context import Context, Request, Response
 from regard.wire.errors import InvalidParameterException
@@ -30,7 +29,8 @@ def compare_faces(context: Context, request: Request) -> Response:
     if not targets:
         raise InvalidParameterException(NO_FACES)
     engine = context.services.vision.faces
-    similarities = engine.similarity.similarity(cosine(engine.embed(target.pixels, targets), probe))
+    (scores,) = engine.compare(probe[None], engine.embed(target.pixels, targets))
+    similarities = engine.similarity.similarity(scores)
     compared = sorted(zip(shapes.as_sent(similarities), targets, strict=True), key=lambda pair: -pair[0])
     return {
         "SourceImageFace": source_face,

@@ -34,11 +34,24 @@ class Picture:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def load(context: Context, image: dict[str, Any]) -> Picture:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an operation accepts: bytes in the request (None: as many as the service model allows), and pixels
+    of the shorter and of the longer side."""
+
+    request_bytes: int | None = None
+    minimum: int = images.MIN_SIDE
+    maximum: int = images.MAX_SIDE
+
+
+GENERAL = Limits()
+
+
+def load(context: Context, image: dict[str, Any], limits: Limits = GENERAL) -> Picture:
     """The picture that a request's `Image` gives or points to."""
-    data = _read(context, image)
+    data = _read(context, image, limits)
     try:
-        pixels = images.decode(data)
+        pixels = images.decode(data, limits.minimum, limits.maximum)
     except images.ImageTooLarge:
         raise ImageTooLargeException from None
     except images.InvalidImageFormat:
@@ -50,11 +63,13 @@ def load(context: Context, image: dict[str, Any]) -> Picture:
     return Picture(pixels, hashlib.sha256(data).digest())
 
 
-def _read(context: Context, image: dict[str, Any]) -> bytes:
+def _read(context: Context, image: dict[str, Any], limits: Limits) -> bytes:
     place = image.get("S3Object")
     if (place is None) == (image.get("Bytes") is None):
         raise InvalidParameterException("Request has invalid parameters")
     if place is None:
+        if limits.request_bytes is not None and len(image["Bytes"]) > limits.request_bytes:
+            raise ImageTooLargeException
         return bytes(image["Bytes"])
     if not place.get("Bucket") or not place.get("Name"):
         raise InvalidS3ObjectException

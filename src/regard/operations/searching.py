@@ -14,10 +14,11 @@ from regard.operations.context import Context, Request, Response
 from regard.operations.users import status
 from regard.store import faces, users
 from regard.store.collections import Collection
+from regard.vision.cohort import Comparison
 from regard.wire.errors import InvalidParameterException, ResourceNotFoundException
 
 DEFAULT_THRESHOLD = 80.0
-# A cosine of float32 vectors is off by about 1e-7; the Similarity that is sent decides in the end.
+# A score is kept to nine decimals; the Similarity that is sent, a float32, decides in the end.
 ROUNDING = 1e-6
 MAX_FACES = 4096
 MAX_USERS = 500
@@ -144,15 +145,16 @@ def _user_matches(
 
 def matches(
     context: Context,
-    search: Callable[[int, float], list[Match[RowT]]],
+    search: Callable[[int, float, Comparison], list[Match[RowT]]],
     threshold: float,
     limit: int,
     except_key: int | None = None,
 ) -> list[tuple[RowT, float]]:
     """The best matches with their Similarity, without the one that was searched with."""
-    calibration = context.services.vision.faces.similarity
-    found = search(limit + (except_key is not None), calibration.cosine_at(threshold) - ROUNDING)
-    similarities = shapes.as_sent(calibration.similarity(np.array([match.cosine for match in found])))
+    engine = context.services.vision.faces
+    floor = engine.similarity.score_at(threshold) - ROUNDING
+    found = search(limit + (except_key is not None), floor, engine.comparison)
+    similarities = shapes.as_sent(engine.similarity.similarity(np.array([match.score for match in found])))
     return [
         (match.row, similarity)
         for match, similarity in zip(found, similarities, strict=True)

@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 from sqlalchemy.engine import Connection
 
-from regard.gallery.gallery import cosine
 from regard.operations.context import Context, Handler, Request, Response
 from regard.operations.paging import paginate
 from regard.operations.shapes import as_sent
@@ -171,5 +170,6 @@ def _resemblance(context: Context, user: User, face: faces.Face) -> float:
     """The Similarity of a face to a user's vector; the first face of a user is taken as it is."""
     if user.embedding is None:
         return 100.0
-    similarity = context.services.vision.faces.similarity.similarity(cosine(user.embedding[None], face.embedding))
-    return as_sent(similarity)[0]
+    engine = context.services.vision.faces
+    (scores,) = engine.compare(user.embedding[None], face.embedding[None])
+    return as_sent(engine.similarity.similarity(scores))[0]

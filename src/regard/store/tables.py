@@ -147,3 +147,17 @@ idempotency_tokens = sa.Table(
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.Index("idempotency_tokens_by_age", "created_at"),
 )
+
+human_loops = sa.Table(
+    "human_loops",
+    metadata,
+    sa.Column("key", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("account_id", sa.CHAR(12), sa.ForeignKey("accounts.account_id"), nullable=False),
+    sa.Column("flow_definition_arn", sa.Text(collation="C"), nullable=False),
+    sa.Column("name", sa.Text(collation="C"), nullable=False),
+    sa.Column("image_digest", BYTEA, nullable=False),  # SHA-256 of the file; the picture itself is not kept
+    sa.Column("content_classifiers", JSONB, nullable=False),  # what the caller says the picture is free of
+    sa.Column("labels", JSONB, nullable=False),  # the ModerationLabels of the response
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.UniqueConstraint("account_id", "flow_definition_arn", "name"),
+)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.vision import models
-from regard.vision.geometry import Box
+from regard.vision.geometry import Box, resize
 from regard.vision.models import DetectorDescription, ModelError
 from regard.vision.session import Session
 
@@ -136,7 +136,7 @@ class Detector:
     def _look_turned(self, image: NDArray[np.uint8]) -> Iterator[Rows]:
         sizes = [size for size in self._sessions if size <= _TURNED_SIZE] or [min(self._sessions)]
         scale = min(1.0, sizes[0] / max(image.shape))
-        image = _resize(image, max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        image = resize(image, max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         for turns in (1, 2, 3):
             rows = self._look(np.ascontiguousarray(np.rot90(image, turns)), sizes)
             rows = _turn_back(rows[self._confidence(rows) >= _TURNED_CERTAIN], turns, image.shape[1], image.shape[0])
@@ -200,22 +200,11 @@ def _views(image: NDArray[np.uint8], sizes: Sequence[int]) -> Iterator[_View]:
         if not last:
             scale = min(scale, 1.0)
         if last or scale <= _STEP * finer:
-            image = _resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+            image = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
             border = int(margin * max(image.shape))
             padded = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_CONSTANT)
             yield _View(np.asarray(padded, np.uint8), border, scale, size)
             finer = scale
-
-
-def _resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Bilinear, after halving as long as bilinear sampling would skip pixels; five times as fast as by area."""
-    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
-        half = image.shape[1] // 2, image.shape[0] // 2
-        even = image[: 2 * half[1], : 2 * half[0]]
-        image = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_AREA), np.uint8)
-    if image.shape[1::-1] == (width, height):
-        return image
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _decode_yunet(outputs: _Outputs, shape: tuple[int, int], description: DetectorDescription) -> Rows:

@@ -24,7 +24,14 @@ ARCFACE_SIZE = 112
 
 def sface(cache: Path) -> EmbedderDescription:
     """The description of the built-in embedder. Raises `models.ModelMissing` if it was not fetched."""
-    return EmbedderDescription(task="embedder", network=models.path("sface", cache), colour="rgb", flip=True)
+    return EmbedderDescription(
+        task="embedder",
+        network=models.path("sface", cache),
+        colour="rgb",
+        flip=True,
+        calibration=models.WEIGHTS / "sface" / "calibration.json",
+        cohort=models.WEIGHTS / "sface" / "cohort.npz",
+    )
 
 
 class Embedder:

@@ -5,13 +5,27 @@ Memory and start-up time belong to what is used: a server that only compares fac
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-from regard.settings import Settings
+from regard.settings import Capability, Settings
+from regard.vision.equipment import EquipmentEngine
 from regard.vision.faces import FaceEngine
+from regard.vision.moderation import Moderator
+from regard.vision.objects import ObjectEngine
+from regard.vision.tags import Tagger
+from regard.vision.text import TextReader
 
 EngineT = TypeVar("EngineT")
+
+NETWORKS: Mapping[Capability, tuple[str, ...]] = {
+    "faces": ("faces",),
+    "labels": ("faces", "objects", "tags", "text"),
+    "text": ("text",),
+    "moderation": ("moderation",),
+    "equipment": ("equipment",),
+}
+"""The properties of `Engines` that a capability uses; those that an engine is made of come with it."""
 
 
 class Engines:
@@ -29,10 +43,37 @@ class Engines:
     def faces(self) -> FaceEngine:
         return self._once(FaceEngine.load)
 
-    def load(self, names: tuple[str, ...]) -> None:
-        """Load capabilities by the names of their properties now."""
-        for name in names:
-            getattr(self, name)
+    @property
+    def objects(self) -> ObjectEngine:
+        return self._once(ObjectEngine.load)
+
+    @property
+    def tags(self) -> Tagger:
+        return self._once(Tagger.load)
+
+    @property
+    def moderation(self) -> Moderator:
+        return self._once(self._load_moderation)
+
+    @property
+    def equipment(self) -> EquipmentEngine:
+        return self._once(self._load_equipment)
+
+    @property
+    def text(self) -> TextReader:
+        return self._once(TextReader.load)
+
+    def load(self, capabilities: Iterable[Capability]) -> None:
+        """Load the networks of capabilities now."""
+        for capability in capabilities:
+            for name in NETWORKS[capability]:
+                getattr(self, name)
+
+    def _load_moderation(self, settings: Settings) -> Moderator:
+        return Moderator.load(settings, self.tags)
+
+    def _load_equipment(self, settings: Settings) -> EquipmentEngine:
+        return EquipmentEngine.load(settings, self.faces, self.objects)
 
     def _once(self, load: Callable[[Settings], EngineT]) -> EngineT:
         found = self._loaded.get(load)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from regard.settings import Settings
 from regard.vision import landmarks, models, pose, quality
 from regard.vision.attributes import ATTRIBUTES, Answer, AttributeNetwork, EyeDirection
+from regard.vision.cohort import Cohort, Comparison
 from regard.vision.detection import Detection, Detector, yunet
 from regard.vision.embedding import Embedder, own_name, sface
 from regard.vision.landmarks import LANDMARKS as LANDMARKS
@@ -21,7 +22,7 @@ from regard.vision.mesh import Mesh, MeshNetwork
 from regard.vision.models import DetectorDescription, EmbedderDescription, ModelError
 from regard.vision.pose import Pose
 from regard.vision.quality import Quality
-from regard.vision.similarity import Similarity
+from regard.vision.similarity import UNCALIBRATED, Similarity, load_calibration
 
 SFACE = "sface-1.0"
 PRESENT = 0.5  # the mesh network's probability of a face, below which its points are worse than five keypoints
@@ -70,13 +71,20 @@ class FaceEngine:
     mesh: MeshNetwork
     attributes: AttributeNetwork
     embedder: Embedder
+    comparison: Comparison
     similarity: Similarity
 
     @classmethod
-    def load(cls, settings: Settings) -> "FaceEngine":
-        """Compile every network. Raises `models.ModelError` if one is missing or an owner's is unusable."""
+    def load(cls, settings: Settings, *, calibrated: bool = True) -> "FaceEngine":
+        """Compile every network. Raises `models.ModelError` if one is missing or an owner's is unusable.
+
+        An engine that is not `calibrated` yet may lack calibration and cohort; its Similarity means nothing.
+        """
         cache, compiled = settings.cache, settings.cache / "compiled"
-        embedder, similarity = _embedder(settings)
+        description = _embedder_description(settings)
+        embedder = _embedder(settings, description)
+        comparison = _comparison(description, required=calibrated)
+        similarity = _similarity(settings, description, embedder.name, comparison) if calibrated else UNCALIBRATED
         detector = Detector(_detector(settings), threads=settings.threads, cache=compiled)
         try:
             return cls(
@@ -84,6 +92,7 @@ class FaceEngine:
                 MeshNetwork(models.path("face_mesh", cache), threads=settings.threads, cache=compiled),
                 AttributeNetwork(models.path("face_attributes", cache), threads=settings.threads, cache=compiled),
                 embedder,
+                comparison,
                 similarity,
             )
         except RuntimeError as error:
@@ -107,7 +116,7 @@ class FaceEngine:
         return [self._describe(image, detection, asked) for detection in detections]
 
     def embed(self, image: NDArray[np.uint8], faces: Sequence[Detection | Face]) -> NDArray[np.float32]:
-        """Embeddings float32 [n, d] of length 1; cosine similarity is their dot product.
+        """Embeddings float32 [n, d] of length 1; `compare` gives their scores.
 
         A `Face` spares finding its mesh again.
         """
@@ -115,6 +124,10 @@ class FaceEngine:
             face.keypoints if isinstance(face, Face) else _keypoints(face, self._find(image, face)) for face in faces
         ]
         return self.embedder.embed(image, np.array(points, np.float32).reshape(-1, 5, 2))
+
+    def compare(self, probes: NDArray[np.float32], references: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scores [n, m] of embeddings [n, d] with embeddings [m, d]; `similarity` says what they mean."""
+        return self.comparison.scores(probes, references)
 
     def _find(self, image: NDArray[np.uint8], detection: Detection) -> Mesh:
         """The mesh; found again from its own keypoints where they say that the face is tilted otherwise.
@@ -172,20 +185,37 @@ def _detector(settings: Settings) -> DetectorDescription:
     return description
 
 
-def _embedder(settings: Settings) -> tuple[Embedder, Similarity]:
-    compiled = settings.cache / "compiled"
+def _embedder_description(settings: Settings) -> EmbedderDescription:
     if settings.embedder is None:
-        # bf16 changes neither LFW nor CFP by more than a pair or two in a thousand.
-        embedder = Embedder(
-            sface(settings.cache), name=SFACE, threads=settings.threads, precision="bf16", cache=compiled
-        )
-        return embedder, Similarity.load(models.WEIGHTS / "sface" / "calibration.json")
+        return sface(settings.cache)
     description = models.load_description(settings.embedder)
     if not isinstance(description, EmbedderDescription):
         raise ModelError(f"{settings.embedder}: task: it describes no embedder")
+    return description
+
+
+def _embedder(settings: Settings, description: EmbedderDescription) -> Embedder:
+    threads, compiled = settings.threads, settings.cache / "compiled"
+    if settings.embedder is None:
+        # bf16 changes neither LFW nor CFP by more than a pair or two in a thousand.
+        return Embedder(description, name=SFACE, threads=threads, precision="bf16", cache=compiled)
+    return Embedder(description, name=own_name(description.network), threads=threads, cache=compiled)
+
+
+def _comparison(description: EmbedderDescription, *, required: bool) -> Comparison:
+    file = description.cohort
+    return Comparison(None if file is None or not (required or file.exists()) else Cohort.load(file))
+
+
+def _similarity(settings: Settings, description: EmbedderDescription, name: str, comparison: Comparison) -> Similarity:
+    """The calibration that the settings or else the description name, or the description's own points.
+
+    Raises `models.ModelError` if there is none or it was made for another embedder or another cohort.
+    """
+    file = settings.calibration or description.calibration
+    if file is not None:
+        return load_calibration(file, name, None if comparison.cohort is None else comparison.cohort.name)
     try:
-        similarity = Similarity(description.similarity)
+        return Similarity(description.similarity)
     except ValueError as error:
         raise ModelError(f"{settings.embedder}: similarity: {error}") from error
-    embedder = Embedder(description, name=own_name(description.network), threads=settings.threads, cache=compiled)
-    return embedder, similarity

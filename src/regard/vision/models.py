@@ -272,6 +272,8 @@ class EmbedderDescription(Preprocessing):
     template: Annotated[tuple[tuple[float, float], ...], Field(min_length=5, max_length=5)] | None = None
     flip: bool = False
     similarity: Curve = ()
+    calibration: Path | None = None
+    cohort: Path | None = None
 
 
 _description: TypeAdapter[DetectorDescription | EmbedderDescription] = TypeAdapter(
@@ -279,8 +281,11 @@ _description: TypeAdapter[DetectorDescription | EmbedderDescription] = TypeAdapt
 )
 
 
+_FILES = ("network", "calibration", "cohort")  # a detector's `calibration` is no text and stays as it is
+
+
 def load_description(path: Path) -> DetectorDescription | EmbedderDescription:
-    """Read the description of an owner's own network; its `network` is resolved beside the file.
+    """Read the description of an owner's own network; the files that it names are resolved beside it.
 
     Raises `ModelError`, naming the entry, if the file cannot be read, an entry is unknown, missing or out
     of range, or the network's file does not exist.
@@ -289,8 +294,9 @@ def load_description(path: Path) -> DetectorDescription | EmbedderDescription:
         data = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ModelError(f"{path}: {error}") from error
-    if isinstance(data.get("network"), str):
-        data["network"] = path.parent / data["network"]
+    for entry in _FILES:
+        if isinstance(data.get(entry), str):
+            data[entry] = path.parent / data[entry]
     try:
         description = _description.validate_python(data)
     except ValidationError as error:

@@ -44,20 +44,26 @@ def quality(image: NDArray[np.uint8], keypoints: NDArray[Any]) -> Quality:
 
 
 def _sharpness(lightness: NDArray[Any]) -> float:
-    """100 for the sharpest photos, 0 for none of the detail left.
+    """100 for the sharpest photos, 0 for none of the detail left."""
+    return float(np.clip(100 * (_BLURRED - blur_effect(lightness)) / (_BLURRED - _SHARP), 0, 100))
 
-    From the blur effect of Crete et al. 2007 ("The blur effect: perception and estimation with a new
-    no-reference perceptual blur metric"): the share of the neighbouring pixels' differences that remains when
-    the picture is blurred, along the axis where more remains. It does not depend on contrast; noise counts as
-    detail.
+
+def blur_effect(lightness: NDArray[Any], where: NDArray[np.bool_] | None = None) -> float:
+    """How little detail L* [h, w], or its pixels `where`, has to lose: 0–1, 1 for none.
+
+    From Crete et al. 2007 ("The blur effect: perception and estimation with a new no-reference perceptual blur
+    metric"): the share of the neighbouring pixels' differences that remains when the picture is blurred, along
+    the axis where more remains. It does not depend on contrast; noise counts as detail.
     """
-    blur = max(_blur(lightness), _blur(lightness.T))
-    return float(np.clip(100 * (_BLURRED - blur) / (_BLURRED - _SHARP), 0, 100))
+    if where is None:
+        where = np.ones(lightness.shape, bool)
+    return max(_blur(lightness, where), _blur(lightness.T, where.T))
 
 
-def _blur(lightness: NDArray[Any]) -> float:
-    differences = np.abs(np.diff(lightness, axis=1))
-    blurred = np.abs(np.diff(cv2.blur(np.ascontiguousarray(lightness), (_BLUR_LENGTH, 1)), axis=1))
+def _blur(lightness: NDArray[Any], where: NDArray[np.bool_]) -> float:
+    counted = where[:, 1:] & where[:, :-1]
+    differences = np.abs(np.diff(lightness, axis=1))[counted]
+    blurred = np.abs(np.diff(cv2.blur(np.ascontiguousarray(lightness), (_BLUR_LENGTH, 1)), axis=1))[counted]
     total = float(differences.sum())
     lost = float(np.maximum(differences - blurred, 0).sum())
     return 1 - lost / total if total else 1.0

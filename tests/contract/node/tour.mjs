@@ -1,11 +1,11 @@
 // Calls every operation that is built through the AWS SDK for JavaScript and prints what came back as JSON.
-// Usage: node tour.mjs PERSON.jpg SAME_PERSON.jpg; credentials and the endpoint come from the environment.
+// Usage: node tour.mjs CELEBRITY.jpg SAME_PERSON.jpg PAGE.png; credentials and the endpoint come from the environment.
 import { readFile } from "node:fs/promises";
 import { randomUUID } from "node:crypto";
 import * as sdk from "@aws-sdk/client-rekognition";
 
 const client = new sdk.RekognitionClient({});
-const [person, same] = await Promise.all(process.argv.slice(2).map((path) => readFile(path)));
+const [person, same, page] = await Promise.all(process.argv.slice(2).map((path) => readFile(path)));
 const collection = { CollectionId: `js-${randomUUID()}` };
 const answers = {};
 const errors = {};
@@ -37,6 +37,13 @@ const { CollectionARN: ResourceArn } = await call("DescribeCollection", collecti
 await call("ListCollections", { MaxResults: 4096 });
 await call("DetectFaces", { Image: { Bytes: person }, Attributes: ["ALL"] });
 await call("CompareFaces", { SourceImage: { Bytes: person }, TargetImage: { Bytes: same } });
+await call("DetectLabels", { Image: { Bytes: person }, Features: ["GENERAL_LABELS", "IMAGE_PROPERTIES"] });
+await call("DetectModerationLabels", { Image: { Bytes: person } });
+await call("DetectText", { Image: { Bytes: page } });
+const SummarizationAttributes = { MinConfidence: 80, RequiredEquipmentTypes: ["FACE_COVER"] };
+await call("DetectProtectiveEquipment", { Image: { Bytes: person }, SummarizationAttributes });
+const { CelebrityFaces } = await call("RecognizeCelebrities", { Image: { Bytes: same } });
+await call("GetCelebrityInfo", { Id: CelebrityFaces[0].Id });
 
 const first = await call("IndexFaces", { ...collection, Image: { Bytes: same }, ExternalImageId: "same" });
 const second = await call("IndexFaces", { ...collection, Image: { Bytes: person }, ExternalImageId: "person" });
@@ -67,6 +74,6 @@ await call("DeleteCollection", collection);
 await fail("missing", "DescribeCollection", collection);
 await fail("format", "DetectFaces", { Image: { Bytes: Buffer.from("GIF89a") } });
 await fail("validation", "CreateCollection", { CollectionId: "a/b" });
-await fail("unbuilt", "DetectLabels", { Image: { Bytes: person } });
+await fail("unbuilt", "ListStreamProcessors", {});
 
 console.log(JSON.stringify({ answers, errors, pages, FaceIds }));

@@ -24,13 +24,14 @@ Picture = NDArray[np.uint8]
 HEIGHT = 300
 MARGIN = 0.45  # of the face's height, around it
 HIDDEN = (92, 104, 120)
+PEOPLE = ("obama", "obama2", "obama3", "biden", "astronaut", "hopper")
 WANTED = frozenset({"GENDER", "FACE_OCCLUDED"})
 
 
 def main() -> None:
     engine = FaceEngine.load(settings())
-    photos = {name: decode(path.read_bytes()) for name, path in models.photos(settings().cache).items()}
-    portraits = {name: _portrait(engine, photo) for name, photo in photos.items()}
+    photos = models.photos(settings().cache)
+    portraits = {name: _portrait(engine, decode(photos[name].read_bytes())) for name in PEOPLE}
     save("face_attributes", [_gender(engine, portraits["hopper"]), _gender(engine, portraits["astronaut"])])
     save("face_mesh", [_points(engine, _cover(engine, portraits[name], RIGHT)) for name in ("obama", "astronaut")])
     save("yunet", [_found(engine, _beside(portraits["obama"], np.rot90(portraits["biden"])))])

@@ -56,6 +56,10 @@ class Settings(BaseSettings):
         default=("faces",),
         description="What to load networks for at start, separated by commas; the rest loads when first asked for.",
     )
+    tiles: bool = Field(
+        default=False,
+        description="Let DetectLabels look at parts of pictures, too: finds smaller things and takes longer.",
+    )
     buckets: Path | None = Field(
         default=None,
         description="A folder whose subfolders are local buckets for `S3Object`; tried before S3.",

@@ -163,3 +163,17 @@ def test_text_is_a_label_where_there_is_text(engines: Engines, photos: dict[str,
         assert "Text" not in {
             label.concept.name for label in find(engines, read(photos[name])) if label.confidence >= 55
         }
+
+
+def test_tiles_find_what_is_small(engines: Engines, photos: dict[str, Path]) -> None:
+    cat = cv2.resize(read(photos["cat"]), None, fx=0.35, fy=0.35, interpolation=cv2.INTER_AREA)
+    image = np.full((1080, 1440, 3), 128, np.uint8)
+    image[80 : 80 + cat.shape[0], 900 : 900 + cat.shape[1]] = cat
+    confidences = []
+    for tiles in (False, True):
+        tiled = Engines(engines.settings.model_copy(update={"tiles": tiles}))
+        found = by_name(find(tiled, image))
+        confidences.append(
+            max((thing.confidence for thing in found["Cat"].instances), default=0.0) if "Cat" in found else 0.0
+        )
+    assert confidences[1] > confidences[0] + 10

@@ -36,7 +36,8 @@ def detect_labels(context: Context, request: Request) -> Response:
         found = labels.find(context.services.vision, picture.pixels)
         shown = _chosen(found, request, settings.get("GeneralLabels", {}))
     else:
-        found, shown = labels.merge(context.services.vision.objects.detect(picture.pixels), (), {}), []
+        things = context.services.vision.objects.detect(picture.pixels, tiles=context.services.settings.tiles)
+        found, shown = labels.merge(things, (), {}), []
     colours = None
     if "IMAGE_PROPERTIES" in features:
         colours = settings.get("ImageProperties", {}).get("MaxDominantColors", MAX_DOMINANT_COLOURS)

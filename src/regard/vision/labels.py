@@ -69,7 +69,7 @@ def find(engines: Engines, image: NDArray[np.uint8]) -> list[Label]:
         text = pool.submit(engines.text.glance, image)
         reading = pool.submit(engines.tags.read, image)
         detections = pool.submit(small_faces, engines.faces, image)
-        things = engines.objects.detect(image)
+        things = engines.objects.detect(image, tiles=engines.settings.tiles)
         seen = faces(engines.faces, image, detections.result(), things, pool)
         if text.result():
             seen["text:text"] = text.result()

@@ -20,9 +20,15 @@ def engine(cache: Path) -> FaceEngine:
 
 
 @pytest.fixture(scope="session")
-def portraits(photos: dict[str, Path]) -> dict[str, NDArray[np.uint8]]:
-    """Photos of one person each with clear rights, by name, RGB."""
-    return {name: _read(photos[name]) for name in PEOPLE}
+def pictures(photos: dict[str, Path]) -> dict[str, NDArray[np.uint8]]:
+    """Photos with clear rights by name, RGB."""
+    return {name: _read(path) for name, path in photos.items()}
+
+
+@pytest.fixture(scope="session")
+def portraits(pictures: dict[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:
+    """Those of one person each."""
+    return {name: pictures[name] for name in PEOPLE}
 
 
 @pytest.fixture(scope="session")

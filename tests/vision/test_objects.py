@@ -48,25 +48,25 @@ def best(instances: list[Instance], name: str) -> Instance:
     ],
 )
 def test_what_a_photo_shows_is_found_where_it_is(
-    objects: ObjectEngine, portraits: dict[str, Image], photo: str, name: str, box: Box
+    objects: ObjectEngine, pictures: dict[str, Image], photo: str, name: str, box: Box
 ) -> None:
-    instance = best(objects.detect(portraits[photo]), name)
+    instance = best(objects.detect(pictures[photo]), name)
     assert instance.score > 0.5
     assert iou(instance.box, box) > 0.7
 
 
-def test_a_portrait_of_one_has_one_certain_person(objects: ObjectEngine, portraits: dict[str, Image]) -> None:
+def test_a_portrait_of_one_has_one_certain_person(objects: ObjectEngine, pictures: dict[str, Image]) -> None:
     for name in ("obama", "biden", "hopper"):
-        people = [one for one in objects.detect(portraits[name]) if one.class_name == "person" and one.score > 0.5]
+        people = [one for one in objects.detect(pictures[name]) if one.class_name == "person" and one.score > 0.5]
         assert len(people) == 1
 
 
 @pytest.mark.parametrize("tiles", [False, True])
 def test_instances_are_best_first_inside_the_picture_and_worth_naming(
-    objects: ObjectEngine, portraits: dict[str, Image], tiles: bool
+    objects: ObjectEngine, pictures: dict[str, Image], tiles: bool
 ) -> None:
-    height, width = portraits["coffee"].shape[:2]
-    instances = objects.detect(portraits["coffee"], tiles=tiles)
+    height, width = pictures["coffee"].shape[:2]
+    instances = objects.detect(pictures["coffee"], tiles=tiles)
     scores = [instance.score for instance in instances]
     assert scores == sorted(scores, reverse=True)
     assert all(LEAST_SCORE <= score <= 1 for score in scores)
@@ -80,8 +80,8 @@ def test_instances_are_best_first_inside_the_picture_and_worth_naming(
         assert box.area > 0
 
 
-def test_a_mirrored_picture_has_the_same_things_mirrored(objects: ObjectEngine, portraits: dict[str, Image]) -> None:
-    cat = portraits["cat"]
+def test_a_mirrored_picture_has_the_same_things_mirrored(objects: ObjectEngine, pictures: dict[str, Image]) -> None:
+    cat = pictures["cat"]
     plain = objects.detect(cat)[0]
     mirrored = objects.detect(np.ascontiguousarray(cat[:, ::-1]))[0]
     assert mirrored.class_name == plain.class_name == "cat"
@@ -95,11 +95,11 @@ def _rest(box: Box) -> tuple[float, float, float]:
 
 
 def test_tiles_find_a_small_thing_that_the_whole_picture_hides(
-    objects: ObjectEngine, portraits: dict[str, Image]
+    objects: ObjectEngine, pictures: dict[str, Image]
 ) -> None:
     """A cat of 240 pixels in a corner of a grey picture of 1920×1080."""
     image = np.full((1080, 1920, 3), 120, np.uint8)
-    image[40:200, 60:300] = cv2.resize(portraits["cat"], (240, 160), interpolation=cv2.INTER_AREA)
+    image[40:200, 60:300] = cv2.resize(pictures["cat"], (240, 160), interpolation=cv2.INTER_AREA)
     cats = [one for one in objects.detect(image, tiles=True) if one.class_name == "cat"]
     whole = [one.score for one in objects.detect(image) if one.class_name == "cat"]
     assert cats[0].score > max(whole, default=0.0)
@@ -115,16 +115,16 @@ def test_a_picture_of_nothing_has_nothing(
     assert all(one.score < 0.5 for one in objects.detect(np.full((*shape, 3), level, np.uint8), tiles=tiles))
 
 
-def test_a_grey_picture_shows_what_the_coloured_one_shows(objects: ObjectEngine, portraits: dict[str, Image]) -> None:
-    grey = np.repeat(cv2.cvtColor(portraits["cat"], cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+def test_a_grey_picture_shows_what_the_coloured_one_shows(objects: ObjectEngine, pictures: dict[str, Image]) -> None:
+    grey = np.repeat(cv2.cvtColor(pictures["cat"], cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
     assert best(objects.detect(np.asarray(grey, np.uint8)), "cat").score > 0.5
 
 
-def test_many_clients_get_what_one_gets(objects: ObjectEngine, portraits: dict[str, Image]) -> None:
+def test_many_clients_get_what_one_gets(objects: ObjectEngine, pictures: dict[str, Image]) -> None:
     names = ["cat", "coffee", "hopper"] * 4
-    alone = {name: objects.detect(portraits[name]) for name in set(names)}
+    alone = {name: objects.detect(pictures[name]) for name in set(names)}
     with ThreadPoolExecutor(6) as pool:
-        together = list(pool.map(lambda name: objects.detect(portraits[name]), names))
+        together = list(pool.map(lambda name: objects.detect(pictures[name]), names))
     for name, instances in zip(names, together, strict=True):
         assert instances == alone[name]
 

@@ -24,13 +24,13 @@ def tagger(cache: Path) -> Tagger:
     [("cat", {"Egyptian cat", "tabby", "tiger cat"}), ("coffee", {"espresso", "cup"}), ("obama", {"suit"})],
 )
 def test_the_first_tag_says_what_the_photo_shows(
-    tagger: Tagger, portraits: dict[str, Image], photo: str, names: set[str]
+    tagger: Tagger, pictures: dict[str, Image], photo: str, names: set[str]
 ) -> None:
-    assert tagger.read(portraits[photo]).tags[0].class_name in names
+    assert tagger.read(pictures[photo]).tags[0].class_name in names
 
 
-def test_tags_are_best_first_and_worth_naming(tagger: Tagger, portraits: dict[str, Image]) -> None:
-    reading = tagger.read(portraits["hopper"])
+def test_tags_are_best_first_and_worth_naming(tagger: Tagger, pictures: dict[str, Image]) -> None:
+    reading = tagger.read(pictures["hopper"])
     scores = [tag.score for tag in reading.tags]
     assert scores == sorted(scores, reverse=True)
     assert all(score >= LEAST_SCORE for score in scores)
@@ -40,11 +40,11 @@ def test_tags_are_best_first_and_worth_naming(tagger: Tagger, portraits: dict[st
     assert reading.feature.dtype == np.float32
 
 
-def test_features_are_those_of_reading_and_tell_pictures_apart(tagger: Tagger, portraits: dict[str, Image]) -> None:
+def test_features_are_those_of_reading_and_tell_pictures_apart(tagger: Tagger, pictures: dict[str, Image]) -> None:
     names = ["obama", "obama3", "cat"]
-    features = tagger.features([portraits[name] for name in names])
+    features = tagger.features([pictures[name] for name in names])
     assert features.shape == (3, FEATURE)
-    assert np.array_equal(features[2], tagger.read(portraits["cat"]).feature)
+    assert np.array_equal(features[2], tagger.read(pictures["cat"]).feature)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     assert unit[0] @ unit[1] > unit[0] @ unit[2]
 
@@ -61,8 +61,8 @@ def test_a_picture_of_nothing_is_not_named_with_certainty(tagger: Tagger, shape:
     assert all(tag.score < 0.9 for tag in reading.tags)
 
 
-def test_a_grey_picture_can_be_read(tagger: Tagger, portraits: dict[str, Image]) -> None:
-    grey = np.repeat(cv2.cvtColor(portraits["cat"], cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+def test_a_grey_picture_can_be_read(tagger: Tagger, pictures: dict[str, Image]) -> None:
+    grey = np.repeat(cv2.cvtColor(pictures["cat"], cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
     assert "cat" in tagger.read(np.asarray(grey, np.uint8)).tags[0].class_name
 
 

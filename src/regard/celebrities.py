@@ -23,7 +23,6 @@ from regard.store.database import Database
 from regard.store.faces import NewFace
 from regard.vision.faces import FaceEngine
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 GENDERS = ("Male", "Female", "Nonbinary", "Unlisted")
 MAX_URLS = 255
 MAX_PICTURES = 100  # as AWS bounds the faces of a user
@@ -83,8 +82,8 @@ def _person(folder: Path, place: str, row: dict[str, str | None]) -> Person:
     below = sorted((folder / celebrity_id).glob("*"))
     pictures = [
         file
-        for file in (*below, *(folder / f"{celebrity_id}{suffix}" for suffix in sorted(SUFFIXES)))
-        if file.suffix.lower() in SUFFIXES and file.is_file()
+        for file in (*below, *(folder / f"{celebrity_id}{suffix}" for suffix in sorted(images.SUFFIXES)))
+        if file.suffix.lower() in images.SUFFIXES and file.is_file()
     ]
     if not 1 <= len(pictures) <= MAX_PICTURES:
         raise PeopleError(f"{place}: {celebrity_id} has {len(pictures)} pictures in {folder}, not 1 to {MAX_PICTURES}")

@@ -23,15 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from regard.evaluate.portraits import portrait, rows
+from regard.evaluate.portraits import portrait, read, rows
 from regard.evaluate.result import Progress
 from regard.evaluate.statistics import Floats
-from regard.media.images import decode
+from regard.evaluate.verification import by_person
 from regard.vision.cohort import Comparison, build
 from regard.vision.faces import FaceEngine
 from regard.vision.similarity import MEANING, at_rate
 
-PICTURES = {".jpg", ".jpeg", ".png"}
 RATES = 10.0 ** -np.arange(0.25, 6.01, 0.25)
 REPLICATES = 300
 UPPER = 95  # percentile of the bootstrap
@@ -101,7 +100,7 @@ def calibrate(
     comparison = engine.comparison
     if new_cohort:
         comparison = fitted(vectors, [stranger.person for stranger in kept])
-        scores = crossfitted(vectors, [stranger.person for stranger in kept], lambda rest: Comparison(build(rest)))
+        scores = crossfitted(vectors, [stranger.person for stranger in kept], cohort_of)
     else:
         scores = comparison.scores(vectors, vectors)
     inside, outside = (
@@ -117,7 +116,12 @@ def fitted(vectors: NDArray[np.float32], people: Sequence[str]) -> Comparison:
     first = np.unique(np.array(people), return_index=True)[1]
     if len(first) < MIN_COHORT:
         raise CalibrationError(f"A cohort is made of {MIN_COHORT:,} people or more; here are {len(first):,}.")
-    return Comparison(build(vectors[np.sort(first)]))
+    return cohort_of(vectors[np.sort(first)])
+
+
+def cohort_of(vectors: NDArray[np.float32]) -> Comparison:
+    """A comparison by a cohort of these embeddings [n, d], each of another person."""
+    return Comparison(build(vectors))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,10 +147,10 @@ def listed(
     if not labels.exists():
         if columns or left_out or same_person:
             raise CalibrationError(f"Groups and persons come from {labels}, which is not there.")
-        found = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PICTURES)
+        found = by_person(folder)
         if not found:
             raise CalibrationError(f"{folder} has neither labels.csv nor pictures as {folder}/ann/1.jpg.")
-        return [Stranger(path, path.parent.name) for path in found]
+        return [Stranger(path, name) for name, paths in found.items() for path in paths]
     lines, outside = rows(labels), [entry.partition("=") for entry in left_out]
     missing = {"file", *columns, *(name for name, _, _ in outside)} - set(lines[0] if lines else ())
     if missing:
@@ -180,7 +184,7 @@ def embeddings(
 
     def embed(stranger: Stranger) -> NDArray[np.float32] | None:
         try:
-            seen = portrait(engine, decode(stranger.path.read_bytes(), minimum=1))
+            seen = portrait(engine, read(stranger.path))
         except OSError as error:
             raise CalibrationError(f"{stranger.path} cannot be read: {error}") from error
         return seen.embedding if seen.enrolled else None

@@ -9,17 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from regard.evaluate import fairface, groups
-from regard.evaluate.calibration import crossfitted
+from regard.evaluate.calibration import cohort_of, crossfitted
 from regard.evaluate.fairface import Labelled
 from regard.evaluate.groups import Kind
 from regard.evaluate.portraits import Portrait, embeddings, similarities
 from regard.evaluate.result import Evaluation, Figure, Plot, Progress, Result, Table
 from regard.evaluate.statistics import Bools, Floats
 from regard.evaluate.verification import NETWORKS, one_in
-from regard.vision.cohort import Comparison, build
 from regard.vision.engines import Engines
 from regard.vision.faces import FaceEngine
 
@@ -72,11 +70,6 @@ def _scores(engine: FaceEngine, faces: Sequence[Portrait], pictures: Sequence[La
         return similarities(engine, faces, faces)
     scores = crossfitted(embeddings(faces), [picture.path.name for picture in pictures], cohort_of)
     return engine.similarity.similarity(scores)
-
-
-def cohort_of(vectors: NDArray[np.float32]) -> Comparison:
-    """A comparison by a cohort of these embeddings."""
-    return Comparison(build(vectors))
 
 
 def threshold(scores: Floats, counted: Bools, rate: float) -> float:

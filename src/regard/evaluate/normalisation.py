@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.evaluate import fairface, groups, statistics, verification
-from regard.evaluate.calibration import crossfitted, exceeded
-from regard.evaluate.fairness import PER, cohort_of, threshold
+from regard.evaluate.calibration import cohort_of, crossfitted, exceeded
+from regard.evaluate.fairness import PER, threshold
 from regard.evaluate.groups import Grouping, Kind
 from regard.evaluate.portraits import embeddings, look
 from regard.evaluate.result import Cell, Evaluation, Figure, Progress, Result, Table

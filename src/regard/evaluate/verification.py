@@ -21,13 +21,13 @@ from regard.evaluate.groups import cell, percent
 from regard.evaluate.portraits import Portrait, look, rows, similarities
 from regard.evaluate.result import Cell, Evaluation, Figure, Plot, Progress, Result, Series, Table, Unit
 from regard.evaluate.statistics import Bools, Comparisons, ErrorRates, Floats
+from regard.media.images import SUFFIXES
 from regard.vision.engines import Engines
 from regard.vision.similarity import MEANING
 
 NETWORKS = ("yunet", "face_mesh", "sface")
 TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 LEVELS = tuple((similarity, 10.0**exponent) for similarity, exponent in MEANING if similarity)
-PICTURES = {".jpg", ".jpeg", ".png"}
 FOLDS = 10
 CURVE = 200  # points of a plotted curve
 MARGIN = 4.0
@@ -82,7 +82,7 @@ def by_person(folder: Path) -> dict[str, list[Path]]:
     """The pictures of each person in FOLDER/PERSON/PICTURE, sorted."""
     found: defaultdict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.glob("*/*")):
-        if path.suffix.lower() in PICTURES:
+        if path.suffix.lower() in SUFFIXES:
             found[path.parent.name].append(path)
     return dict(found)
 

@@ -33,6 +33,9 @@ MAX_SCANS = 64
 PIXELS_IN_FLIGHT = 200_000_000
 PATIENCE = 10.0
 
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+"""Of files in a folder, those that are looked at as pictures; in lower case."""
+
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from regard.operations import pictures, shapes
 from regard.operations.context import Context, Request, Response
 from regard.vision.equipment import LEAST, Cover, CoverName, Part, PartName, Person
@@ -46,7 +44,7 @@ def summary(persons: Sequence[Person], required: Sequence[CoverName], confidence
     least = max(confidence, LEAST)
     found: dict[Verdict, list[int]] = {"with": [], "without": [], "indeterminate": []}
     for number, person in enumerate(persons):
-        if _sent(person.confidence) >= least:
+        if shapes.sent(person.confidence) >= least:
             found[_all({wears(person, kind, least) for kind in required})].append(number)
     return {
         "PersonsWithRequiredEquipment": found["with"],
@@ -66,12 +64,12 @@ def _covered(part: Part | None, least: float) -> Verdict:
 
     Indeterminate: the part is not seen, no network knows its equipment, or what is known is not sure enough.
     """
-    if part is None or part.cover is None or _sent(part.confidence) < least:
+    if part is None or part.cover is None or shapes.sent(part.confidence) < least:
         return "indeterminate"
     cover = part.cover
-    if 100 - _sent(cover.confidence) >= least:
+    if 100 - shapes.sent(cover.confidence) >= least:
         return "without"
-    if min(_sent(cover.confidence), _sent(cover.covers.confidence)) >= least:
+    if min(shapes.sent(cover.confidence), shapes.sent(cover.covers.confidence)) >= least:
         return "with" if cover.covers.value else "without"
     return "indeterminate"
 
@@ -82,11 +80,6 @@ def _all(verdicts: Iterable[Verdict]) -> Verdict:
     if "without" in said:
         return "without"
     return "indeterminate" if "indeterminate" in said else "with"
-
-
-def _sent(confidence: float) -> float:
-    """A confidence as the float32 value that clients get, which is what a threshold must be held against."""
-    return shapes.as_sent(np.array([confidence]))[0]
 
 
 def _person(number: int, person: Person, size: tuple[int, int]) -> dict[str, Any]:

@@ -8,8 +8,6 @@ over inclusion; MaxLabels above 1,000 means 1,000, and 0 means none; instances b
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from regard.operations import pictures, shapes
 from regard.operations.context import Context, Request, Response
 from regard.operations.pictures import Picture
@@ -57,7 +55,7 @@ def _require(members: Mapping[str, Any], name: str, feature: str, features: froz
 def _chosen(found: list[Label], request: Request, filters: Mapping[str, list[str]]) -> list[Label]:
     """The labels that the request lets pass, most confident first."""
     least = request.get("MinConfidence", DEFAULT_MIN_CONFIDENCE)
-    passed = [label for label in found if _sent(label.confidence) >= least and _passes(label.concept, filters)]
+    passed = [label for label in found if shapes.sent(label.confidence) >= least and _passes(label.concept, filters)]
     return passed[: min(request.get("MaxLabels", MAX_LABELS), MAX_LABELS)]
 
 
@@ -73,17 +71,14 @@ def _passes(concept: Concept, filters: Mapping[str, list[str]]) -> bool:
     return not (included or categories_included) or concept.name in included or bool(categories & categories_included)
 
 
-def _sent(confidence: float) -> float:
-    """As the client gets it, which is what a threshold must be held against."""
-    return float(np.float32(confidence))
-
-
 def _label(label: Label, picture: Picture, least: float, colours: int | None) -> dict[str, Any]:
     return {
         "Name": label.concept.name,
         "Confidence": label.confidence,
         "Instances": [
-            _instance(instance, picture, colours) for instance in label.instances if _sent(instance.confidence) >= least
+            _instance(instance, picture, colours)
+            for instance in label.instances
+            if shapes.sent(instance.confidence) >= least
         ],
         "Parents": _names(label.concept.parents),
         "Aliases": _names(label.concept.aliases),
@@ -109,7 +104,7 @@ def _image_properties(found: list[Label], picture: Picture, colours: int) -> dic
         instance.box
         for label in found
         for instance in label.instances
-        if _sent(instance.confidence) >= DEFAULT_MIN_CONFIDENCE
+        if shapes.sent(instance.confidence) >= DEFAULT_MIN_CONFIDENCE
     ]
     measured = properties(picture.pixels, boxes, colours)
     whole = _region(measured.whole)

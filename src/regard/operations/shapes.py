@@ -46,6 +46,11 @@ def as_sent(numbers: NDArray[np.float64]) -> list[float]:
     return [float(number) for number in numbers.astype(np.float32)]
 
 
+def sent(number: float) -> float:
+    """One such number."""
+    return float(np.float32(number))
+
+
 def bounding_box(box: tuple[float, float, float, float]) -> dict[str, float]:
     """A BoundingBox from left, top, width and height as ratios."""
     left, top, width, height = box

@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 
 serve: $(VENV)/installed
 	$(BIN)/regard models fetch
-	$(BIN)/regard init || true
+	$(BIN)/regard init --purpose photo-search || true
 	$(BIN)/regard serve
 
 test: $(VENV)/installed $(NODE)/node_modules

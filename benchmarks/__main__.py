@@ -4,7 +4,7 @@ import os
 
 from rich.console import Console
 
-from benchmarks import gallery, memory, networks, rival, serving
+from benchmarks import gallery, memory, networks, rival, serving, use, video
 
 if __name__ == "__main__":
     with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 — not a file of ours
@@ -13,5 +13,7 @@ if __name__ == "__main__":
     networks.main()
     serving.main()
     memory.main()
+    video.main()
     gallery.main()
     rival.main()
+    use.main()

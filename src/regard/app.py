@@ -1,13 +1,13 @@
 """The ASGI application: `POST /` speaks the AWS protocol, `/-/…` is for operators.
 
-A request goes one way: wire → use → operations, and back. Operations are synchronous and run in threads;
-the networks in them release the GIL.
+A request goes one way: wire → use → operations, and back; `use.chain` says what it passes. Operations are
+synchronous and run in threads; the networks in them release the GIL.
 """
 
 import time
 import uuid
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import structlog
@@ -24,10 +24,23 @@ from starlette.routing import Route
 
 from regard.evaluate import pages
 from regard.operations import OPERATIONS
-from regard.operations.context import Context, Services
-from regard.use import keys
-from regard.use.keys import Principal
-from regard.wire import protocol, sigv4
+from regard.operations.context import Context, Handler, Services
+from regard.operations.context import Request as Parameters
+from regard.use import chain, control, people, reviewing, violations
+from regard.use.audit import access
+from regard.use.audit.keeper import Keeper, Kind, Refusals
+from regard.use.audit.requests import announced, recording
+from regard.use.authentication import authenticate
+from regard.use.book import Shelf
+from regard.use.chain import Call, Shape, Stage
+from regard.use.consent import ConsentStage
+from regard.use.decisions import DECISION_HEADER
+from regard.use.enforcement import Permission, UsePolicy, book_on
+from regard.use.limits import Limits
+from regard.use.retention import Interactions, Retention
+from regard.use.review import ReviewedMatches
+from regard.use.standing import Standing
+from regard.wire import protocol
 from regard.wire.errors import (
     AccessDeniedException,
     InternalServerError,
@@ -35,10 +48,8 @@ from regard.wire.errors import (
     ServiceError,
     ThrottlingException,
 )
-from regard.wire.parse import parse
 from regard.wire.protocol import Request, Response
 from regard.wire.service import operation as operation_model
-from regard.wire.validate import validate
 
 # Two images of 5 MB in base64 (CompareFaces) and room for the other members.
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -53,6 +64,14 @@ log = structlog.get_logger("regard")
 def create_app(services: Services) -> Starlette:
     """The application over running services."""
     limiter = CapacityLimiter(services.settings.requests_at_once)
+    stages = every_stage(services)
+    keeper = Keeper(services.audit, services.settings)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await run_sync(keeper.start)
+        yield
+        await run_sync(keeper.stop)
 
     async def aws(http: HttpRequest) -> HttpResponse:
         request_id = str(uuid.uuid4())
@@ -60,10 +79,11 @@ def create_app(services: Services) -> Starlette:
             body = await _body(http)
         except ClientDisconnect:
             return HttpResponse(status_code=400)
+        client_ip = http.client.host if http.client else ""
         if body is None:
-            response = protocol.failure(
-                InvalidParameterException(f"The request is larger than {MAX_BODY_BYTES} bytes."), request_id
-            )
+            too_large = InvalidParameterException(f"The request is larger than {MAX_BODY_BYTES} bytes.")
+            keeper.refusals.count(Kind(too_large.code, client_ip))
+            response = protocol.failure(too_large, request_id)
         else:
             request = Request(
                 http.method,
@@ -71,8 +91,9 @@ def create_app(services: Services) -> Starlette:
                 http.url.query,
                 [(name.decode("latin-1"), value.decode("latin-1")) for name, value in http.headers.raw],
                 body,
+                client_ip,
             )
-            response = await run_sync(answer, services, request, request_id, limiter=limiter)
+            response = await run_sync(answer, services, stages, keeper.refusals, request, request_id, limiter=limiter)
         return HttpResponse(response.body, response.status, dict(response.headers))
 
     async def healthz(_: HttpRequest) -> HttpResponse:
@@ -90,39 +111,97 @@ def create_app(services: Services) -> Starlette:
             Route("/", aws, methods=["POST"]),
             Route("/-/healthz", healthz),
             *pages.routes(services.settings),
+            *control.routes(services),
+            *reviewing.routes(services),
+            *access.routes(services),
+            *people.routes(services),
             Route("/{path:path}", nothing_here),
-        ]
+        ],
+        lifespan=lifespan,
     )
 
 
-def answer(services: Services, request: Request, request_id: str) -> Response:
-    """The response to a request: authenticated, validated, carried out; every failure an AWS error."""
+def every_stage(services: Services) -> Sequence[Stage]:
+    """What a request passes once it is known who signed it, in this order."""
+    book = book_on(Shelf())
+    return (
+        Interactions(services.database),  # the first, so that it sees what all others have left of a response
+        Standing(),
+        Shape(),
+        Permission(book),
+        ReviewedMatches(),
+        UsePolicy(book),
+        Retention(services.settings.retention_cap_days),
+        ConsentStage(),
+        Limits(),
+    )
+
+
+def answer(
+    services: Services, stages: Sequence[Stage], refusals: Refusals, request: Request, request_id: str
+) -> Response:
+    """The response to a request: authenticated, allowed, carried out, on record; every failure an AWS error."""
     started = time.perf_counter()
     entry = log.bind(request_id=request_id)
+    headers: dict[str, str] = {}
     try:
-        name = protocol.operation_name(request)
-        entry = entry.bind(operation=name)
-        principal = _insisting(lambda: _authenticate(services, request))
+        with refusals.counting(request):
+            name = protocol.operation_name(request)
+            entry = entry.bind(operation=name)
+            principal = _insisting(lambda: authenticate(services, request))
         entry = entry.bind(access_key_id=principal.access_key_id)
         context = Context(principal, services)
-        if name.startswith(READING):
-            result = _insisting(lambda: _carry_out(context, name, request))
-        else:
-            result = _carry_out(context, name, request)
-        response = protocol.success(operation_model(name), result, request_id)
+        call = Call(
+            request_id,
+            name,
+            context,
+            request.body,
+            client_ip=request.client_ip,
+            user_agent=request.header("user-agent") or "",
+            headers=headers,
+        )
+        handler = OPERATIONS.get(name, _unbuilt(name))
+
+        def carry_out() -> dict[str, object]:
+            call.context = context
+            call.headers.clear()
+            call.facts.clear()
+            try:
+                return chain.run(call, handler, stages)
+            except AccessDeniedException as error:
+                violations.note(call, error)
+                raise
+
+        with recording(services.audit, call, _answered):
+            if name.startswith(READING):
+                result = _insisting(carry_out)
+            else:
+                handler = announced(services.audit, call, handler)
+                result = carry_out()
+        response = protocol.success(operation_model(name), result, request_id, headers)
     except ServiceError as error:
         entry = entry.bind(error=error.code)
-        response = protocol.failure(error, request_id)
+        response = protocol.failure(error, request_id, headers)
     except OperationalError as error:
-        refused = ThrottlingException() if isinstance(error.orig, LockNotAvailable) else InternalServerError()
+        refused = _answered(error)
         entry = entry.bind(error=refused.code)
         entry.warning("database", cause=str(error.orig))
         response = protocol.failure(refused, request_id)
     except Exception:
         entry.exception("failed")
         response = protocol.failure(InternalServerError(), request_id)
+    if decision := headers.get(DECISION_HEADER):
+        entry = entry.bind(decision=decision)
     entry.info("request", status=response.status, ms=round((time.perf_counter() - started) * 1000, 1))
     return response
+
+
+def _answered(error: Exception) -> ServiceError:
+    """What a client is told of an exception."""
+    if isinstance(error, ServiceError):
+        return error
+    waited = isinstance(error, OperationalError) and isinstance(error.orig, LockNotAvailable)
+    return ThrottlingException() if waited else InternalServerError()
 
 
 def _insisting(read: Callable[[], T]) -> T:
@@ -135,30 +214,11 @@ def _insisting(read: Callable[[], T]) -> T:
     return read()
 
 
-def _authenticate(services: Services, request: Request) -> Principal:
-    """Who signed the request."""
-    found: list[Principal] = []
-
-    def secret_of(access_key_id: str) -> str | None:
-        with services.database.read() as connection:
-            principal = keys.principal(connection, services.sealer, access_key_id)
-        if principal is None:
-            return None
-        found.append(principal)
-        return principal.secret
-
-    sigv4.verify(request, secret_of=secret_of, region=services.settings.region, now=datetime.now(UTC))
-    return found[0]
-
-
-def _carry_out(context: Context, name: str, request: Request) -> dict[str, object]:
-    operation = operation_model(name)
-    parameters = parse(operation, request.body)
-    validate(operation, parameters)
-    handler = OPERATIONS.get(name)
-    if handler is None:
+def _unbuilt(name: str) -> Handler:
+    def handler(_: Context, __: Parameters) -> dict[str, object]:
         raise AccessDeniedException(f"{name} is not implemented by this deployment.")
-    return handler(context, parameters)
+
+    return handler
 
 
 async def _body(http: HttpRequest) -> bytes | None:

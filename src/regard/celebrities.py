@@ -102,7 +102,7 @@ def import_person(database: Database, engine: FaceEngine, person: Person) -> Imp
     new: dict[bytes, NewFace] = {}
     unused = []
     for file in person.pictures:
-        face = _main_face(engine, file)
+        face = main_face(engine, file)
         if isinstance(face, str):
             unused.append((file, face))
         else:
@@ -122,7 +122,7 @@ def _refused(celebrity: Celebrity, opt_outs: Iterable[celebrities.OptOut]) -> bo
     )
 
 
-def _main_face(engine: FaceEngine, file: Path) -> NewFace | str:
+def main_face(engine: FaceEngine, file: Path) -> NewFace | str:
     """The largest face of a picture, or why there is none to be had."""
     try:
         data = file.read_bytes()
@@ -133,7 +133,7 @@ def _main_face(engine: FaceEngine, file: Path) -> NewFace | str:
     passed, failed = sort_out(picture, found, "AUTO")
     if not passed:
         return ", ".join(reason for _, reasons in failed for reason in reasons) or "no face"
-    (face,) = new_faces(engine, picture, passed, None)
+    (face,) = new_faces(engine.model_version, picture, passed, engine.embed(picture.pixels, passed), None)
     return face
 
 

@@ -59,7 +59,8 @@ class Running:
 def demo(settings: Settings, out: Path, console: Console) -> None:
     """Start a server, show what it does on real photos, write annotated pictures to `out`, stop it."""
     photos = models.photos(settings.cache)
-    console.print("A data folder with a PostgreSQL of its own, an access key, a server: [bold]regard init, serve[/]")
+    console.print("A data folder with a PostgreSQL of its own, an access key for one purpose, a server:")
+    console.print("[bold]regard init --purpose photo-search, regard serve[/]")
     with temporary_server(settings) as server:
         console.print(f"Ready after {server.seconds:.1f} s.\n")
         _celebrate(server, photos, console)
@@ -78,17 +79,17 @@ def _celebrate(server: Running, photos: Mapping[str, Path], console: Console) ->
 
 
 @contextmanager
-def temporary_server(settings: Settings) -> Iterator[Running]:
-    """A server with a data folder of its own, which goes with it.
+def temporary_server(settings: Settings, **more: str) -> Iterator[Running]:
+    """A server with a data folder of its own, which goes with it, and `more` in its environment.
 
     Of the environment's settings it keeps where networks are; the rest, AWS's too, are for other servers.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("REGARD_", "AWS_"))}
-    environment |= {"REGARD_CACHE": str(settings.cache), "REGARD_LOG_LEVEL": "WARNING"}
+    environment |= {"REGARD_CACHE": str(settings.cache), "REGARD_LOG_LEVEL": "WARNING"} | more
     # A Unix socket's path is short, and so must be the way to the database.
     with tempfile.TemporaryDirectory(prefix="regard-") as home:
         environment["REGARD_HOME"] = home
-        key = json.loads(_regard(environment, "init", "--json"))
+        key = json.loads(_regard(environment, "init", "--purpose", "photo-search", "--json"))
         port = _free_port()
         endpoint, started = f"http://127.0.0.1:{port}", time.monotonic()
         server = subprocess.Popen([*_REGARD, "serve", "--port", str(port)], env=environment)

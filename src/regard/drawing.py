@@ -65,6 +65,28 @@ def draw(image: NDArray[np.uint8], marks: Sequence[Mark]) -> NDArray[np.uint8]:
     return np.array(canvas)
 
 
+def caption_below(image: NDArray[np.uint8], lines: Sequence[str], room: int) -> NDArray[np.uint8]:
+    """`image` [h, w, 3] RGB with a dark band below it that has room for so many lines of text, cut where too long."""
+    height = max(11.0, min(image.shape[:2]) / 26)
+    step, pad = 1.3 * height, 0.45 * height
+    band = np.full((round(room * step + pad), *image.shape[1:]), _RIM, np.uint8)
+    canvas = Image.fromarray(np.vstack([image, band]))
+    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(height)
+    for i, line in enumerate(lines[:room]):
+        text = _fitting(_drawable(line), font, canvas.width - 2 * pad)
+        at = (pad, image.shape[0] + pad / 2 + (i + 0.5) * step)
+        pen.text(at, text, fill=_TEXT if i else _TITLE, font=font, anchor="lm")
+    return np.array(canvas)
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+    """As much of a text as there is room for."""
+    if font.getlength(text) <= width:
+        return text
+    room = next(length for length in range(len(text), -1, -1) if font.getlength(text[:length] + "...") <= width)
+    return text[:room] + "..."
+
+
 def _outline(picture: NDArray[np.uint8], mark: Mark) -> None:
     """The box or polygon and the points, each in its colour over a wider dark one."""
     stroke = max(1, round(min(*picture.shape[:2], 6 * mark.box.width) / 240))

@@ -49,3 +49,13 @@ def log_start(settings: Settings) -> None:
         home=str(settings.home),
         database="yours" if settings.database_url else "embedded",
     )
+
+
+def log_work(settings: Settings) -> None:
+    """Say that a worker without a server is at work."""
+    structlog.get_logger("regard").info(
+        "working",
+        at_once=max(settings.workers, 1),
+        home=str(settings.home),
+        database="yours" if settings.database_url else "embedded",
+    )

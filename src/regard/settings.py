@@ -4,12 +4,13 @@ A setting is read from the environment as `REGARD_<NAME>` (for example `REGARD_D
 that, from `regard.env` in the data folder. `docs/settings.md` lists them all; a test keeps it complete.
 """
 
+import base64
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 HOME = Path(os.environ.get("REGARD_HOME") or Path.home() / ".regard")
@@ -36,6 +37,11 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8742, description="Port to listen on.", ge=0, le=65535)
+    proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
+        default=(),
+        description="Addresses of your reverse proxies, separated by commas: whose `X-Forwarded-For` is believed "
+        "where access keys are bound to networks.",
+    )
     region: str = Field(
         default="us-east-1", description="The AWS region that this server answers for; clients sign with it."
     )
@@ -51,6 +57,15 @@ class Settings(BaseSettings):
         default_factory=lambda: len(os.sched_getaffinity(0)),
         description="Cores to use for networks and image decoding.",
         ge=1,
+    )
+    workers: int = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)),
+        description="Parts of jobs that the server, or `regard worker`, works on at once. "
+        "0: the server leaves jobs to `regard worker`.",
+        ge=0,
+    )
+    job_retention_days: int = Field(
+        default=7, description="How long the results of a job are kept, in days after its end.", ge=1
     )
     preload: Annotated[tuple[Capability, ...], NoDecode, BeforeValidator(_names)] = Field(
         default=("faces",),
@@ -69,6 +84,18 @@ class Settings(BaseSettings):
         description="Read `S3Object` from S3 through boto3's own configuration "
         "(`AWS_ENDPOINT_URL_S3`, `AWS_PROFILE`, …). Off: only local buckets are read.",
     )
+    sns: bool = Field(
+        default=False,
+        description="Publish to the `NotificationChannel` of jobs through boto3's own configuration "
+        "(`AWS_ENDPOINT_URL_SNS`, `AWS_PROFILE`, …). Off: a request with such a channel is refused.",
+    )
+    webhook_url: HttpUrl | None = Field(
+        default=None, description="Where to post a signed message when any job has ended; see docs/jobs.md."
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="What webhooks are signed with: base64 of 24 to 64 bytes, `whsec_` before it or not.",
+    )
     detector: Path | None = Field(
         default=None, description="Your own face detector: a description file, see docs/models.md."
     )
@@ -79,15 +106,54 @@ class Settings(BaseSettings):
         default=None,
         description="What Similarity means on your own pictures: a file that `regard calibrate` made.",
     )
+    retention_cap_days: int = Field(
+        default=1095,
+        description="Faces of people whom nobody has met for so many days are deleted; 0: never. "
+        "The default is the three years of Illinois' BIPA §15(a); the tag `use:retention-days` may say less.",
+        ge=0,
+    )
+    scrub_hour: int = Field(
+        default=3,
+        description="Hour of the day, UTC, at which what was deleted leaves the database's files; see docs/privacy.md.",
+        ge=0,
+        le=23,
+    )
+    audit_pin: str | None = Field(
+        default=None,
+        description="Where a copy of each checkpoint of the audit log goes: a file, or `s3://bucket/prefix`; "
+        "see docs/audit.md.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="DEBUG, INFO, WARNING or ERROR."
     )
     log_json: bool = Field(default=False, description="One JSON object a line instead of readable lines.")
 
+    @model_validator(mode="after")
+    def _webhooks_are_signed(self) -> Self:
+        if self.webhook_url is not None and self.webhook_secret is None:
+            raise ValueError("REGARD_WEBHOOK_URL needs REGARD_WEBHOOK_SECRET")
+        if self.webhook_secret is not None and not 24 <= len(self.webhook_key) <= 64:  # as the specification has it
+            raise ValueError("REGARD_WEBHOOK_SECRET must be base64 of 24 to 64 bytes")
+        return self
+
+    @property
+    def webhook_key(self) -> bytes:
+        """What webhooks are signed with; empty where there is nothing that can be read."""
+        secret = "" if self.webhook_secret is None else self.webhook_secret.get_secret_value()
+        try:
+            return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        except ValueError:
+            return b""
+
     @property
     def requests_at_once(self) -> int:
         """Requests that are worked on at a time: one per core, and those that wait for a database, a lock or S3."""
         return self.threads + _WAITING_REQUESTS
+
+    @property
+    def connections(self) -> int:
+        """Connections to the database that requests and workers may need at a time: a conclusion has two."""
+        return self.requests_at_once + 2 * self.workers
 
 
 @cache

@@ -21,7 +21,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from botocore.credentials import Credentials
 from botocore.model import OperationModel
 from moto.server import ThreadedMotoServer
 from PIL import Image, ImageFilter
+from tests.videos import make_video
 
 REGION = "us-east-1"
 START_PATIENCE_S = 90
@@ -59,21 +60,26 @@ class Deployment:
     environment: dict[str, str]
     access_key_id: str
     secret_access_key: str
+    program: tuple[str, ...] = ("-m", "regard")
 
     def regard(self, *arguments: str) -> str:
         """What a `regard` command prints."""
         return regard(self.environment, *arguments)
 
-    def start(self) -> "Server":
-        """A server of its own process, ready to answer."""
-        port = free_port()
+    def run(self, *arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
+        """A process of its own that goes on running."""
         with (self.home / "serve.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "regard", "serve", "--port", str(port)],
-                env=self.environment,
+            return subprocess.Popen(
+                [sys.executable, *self.program, *arguments],
+                env=self.environment | environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def start(self, **environment: str) -> "Server":
+        """A server of its own process, ready to answer."""
+        port = free_port()
+        process = self.run("serve", "--port", str(port), **environment)
         server = Server(self, port, process)
         deadline = time.monotonic() + START_PATIENCE_S
         while time.monotonic() < deadline:
@@ -301,7 +307,7 @@ def deploy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., D
     def new(**environment: str) -> Deployment:
         home = tmp_path_factory.mktemp("home")
         variables = os.environ | {"REGARD_HOME": str(home)} | environment
-        key = json.loads(regard(variables, "init", "--json"))
+        key = json.loads(regard(variables, "init", "--purpose", "research", "--json"))
         made.append(Deployment(home, variables, key["AccessKeyId"], key["SecretAccessKey"]))
         return made[-1]
 
@@ -313,12 +319,12 @@ def deploy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., D
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[Deployment], Server]]:
-    """`start(deployment)` is a server that ends with the test at the latest."""
+def start() -> Iterator[Callable[..., Server]]:
+    """`start(deployment, **environment)` is a server that ends with the test at the latest."""
     running: list[Server] = []
 
-    def new(deployment: Deployment) -> Server:
-        running.append(deployment.start())
+    def new(deployment: Deployment, **environment: str) -> Server:
+        running.append(deployment.start(**environment))
         return running[-1]
 
     yield new
@@ -333,6 +339,41 @@ def buckets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("buckets")
     (folder / "local").mkdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def interview(buckets: Path, photos: dict[str, Path]) -> dict[str, Any]:
+    """The `Video` of a portrait for 1.5 seconds; `manifest.jsonl`, beside it in the bucket, names a picture."""
+    with Image.open(photos["obama2"]) as opened:
+        portrait = np.array(opened.convert("RGB").resize((480, 480)))
+    make_video(buckets / "local" / "interview.mp4", [portrait] * 15, rate=10)
+    (buckets / "local" / "obama.jpg").write_bytes(photos["obama"].read_bytes())
+    (buckets / "local" / "manifest.jsonl").write_text('{"source-ref": "s3://local/obama.jpg"}')
+    return {"S3Object": {"Bucket": "local", "Name": "interview.mp4"}}
+
+
+@pytest.fixture(scope="session")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of local buckets; in `local` is `moving.mp4`, twelve seconds that grow bright and dark."""
+    folder = tmp_path_factory.mktemp("videos")
+    (folder / "local").mkdir()
+    seconds, rate = 12, 24
+    pictures = (
+        np.full((240, 320, 3), round(127 + 100 * np.sin(number / 20)), np.uint8) for number in range(seconds * rate)
+    )
+    make_video(folder / "local" / "moving.mp4", pictures, rate=rate, gop=rate, audio="aac")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def luminance(deploy: Callable[..., Deployment], moving: Path) -> Callable[..., Deployment]:
+    """`luminance(**environment)` is a deployment with the analysis of luminance.py, and `moving.mp4` in a bucket."""
+
+    def new(**environment: str) -> Deployment:
+        made = deploy(REGARD_BUCKETS=str(moving), REGARD_PRELOAD="", **environment)
+        return replace(made, program=(str(Path(__file__).parent / "luminance.py"),))
+
+    return new
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent / "node"
 
 
 @pytest.fixture(scope="module")
-def tour(server: Any, photos: dict[str, Path], celebrity: str) -> dict[str, Any]:
+def tour(server: Any, photos: dict[str, Path], celebrity: str, interview: dict[str, Any]) -> dict[str, Any]:
     """What `node/tour.mjs` prints."""
     if not (FOLDER / "node_modules").is_dir():
         pytest.skip("the SDK is not here: `make tests/contract/node/node_modules`")
@@ -25,7 +25,7 @@ def tour(server: Any, photos: dict[str, Path], celebrity: str) -> dict[str, Any]
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
     assert finished.returncode == 0, finished.stderr
     result: dict[str, Any] = json.loads(finished.stdout)
@@ -58,6 +58,9 @@ def test_answers_arrive_as_the_sdk_types_them(tour: dict[str, Any]) -> None:
     assert answers["AssociateFaces"]["UserStatus"] == "ACTIVE"
     assert answers["SearchUsersByImage"]["UserMatches"][0]["User"]["UserId"] == "u"
     assert answers["DeleteFaces"]["DeletedFaces"] == tour["FaceIds"]
+    assert answers["GetFaceSearch"]["Persons"][0]["FaceMatches"][0]["Face"]["ExternalImageId"] == "same"
+    assert answers["GetSegmentDetection"]["VideoMetadata"][0]["FrameRate"] == 10
+    assert answers["GetMediaAnalysisJob"]["Status"] == "SUCCEEDED"
     assert answers["DeleteUser"] == answers["TagResource"] == {}
     assert answers["ListTagsForResource"]["Tags"] == {"b": "2"}
 

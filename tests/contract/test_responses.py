@@ -5,9 +5,11 @@ All clients of these tests check what they receive (`check_answer`), so every ot
 
 import json
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,8 +19,18 @@ from botocore.config import Config
 from regard.operations import OPERATIONS
 
 
+def ended(get: Callable[[], Any], member: str) -> Any:
+    """What `get` answers once a job has succeeded."""
+    deadline = time.monotonic() + 120
+    while (answer := get())[member] != "SUCCEEDED":
+        assert answer[member] != "FAILED", answer
+        assert time.monotonic() < deadline, "the job did not end in time"
+        time.sleep(0.1)
+    return answer
+
+
 def test_every_operation_that_is_built_answers_as_described(
-    connect: Callable[..., Any], two_people: bytes, celebrity: str
+    connect: Callable[..., Any], two_people: bytes, celebrity: str, interview: dict[str, Any]
 ) -> None:
     """One call of each, with as much in the answer as there can be."""
     client, answered = connect(), set()
@@ -69,6 +81,30 @@ def test_every_operation_that_is_built_answers_as_described(
     found = client.search_users_by_image(**searches, Image=image)
     assert found["UserMatches"]
     assert found["UnsearchedFaces"]
+
+    film = {"Video": interview, "JobTag": "every", "ClientRequestToken": str(uuid.uuid4())}
+    filters = {"TechnicalCueFilter": {"BlackFrame": {"MaxPixelThreshold": 0.2}}}
+    for kind, members, results in (
+        ("label_detection", {"MinConfidence": 10}, "Labels"),
+        ("face_detection", {"FaceAttributes": "ALL"}, "Faces"),
+        ("face_search", {"CollectionId": name, "FaceMatchThreshold": 0.0}, "Persons"),
+        ("person_tracking", {}, "Persons"),
+        ("celebrity_recognition", {}, "Celebrities"),
+        ("content_moderation", {"MinConfidence": 0}, "ModerationLabels"),
+        ("text_detection", {}, None),
+        ("segment_detection", {"SegmentTypes": ["SHOT", "TECHNICAL_CUE"], "Filters": filters}, "Segments"),
+    ):
+        job = getattr(client, f"start_{kind}")(**film, **members)
+        answer = ended(partial(getattr(client, f"get_{kind}"), JobId=job["JobId"]), "JobStatus")
+        assert (answer["JobTag"], answer["Video"]) == ("every", interview)
+        assert results is None or answer[results], kind
+    job = client.start_media_analysis_job(
+        OperationsConfig={"DetectModerationLabels": {}},
+        Input={"S3Object": {"Bucket": "local", "Name": "manifest.jsonl"}},
+        OutputConfig={"S3Bucket": "local"},
+    )
+    assert ended(partial(client.get_media_analysis_job, JobId=job["JobId"]), "Status")["Results"]["S3Object"]
+    assert client.list_media_analysis_jobs()["MediaAnalysisJobs"]
 
     client.disassociate_faces(CollectionId=name, UserId="v", FaceIds=ids)
     client.delete_faces(CollectionId=name, FaceIds=ids)

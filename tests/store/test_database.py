@@ -29,7 +29,8 @@ ACCOUNT = "123456789012"
 
 def test_migrations_make_what_the_tables_say(database: Database) -> None:
     with database.begin() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        ours = {"compare_server_default": True, "include_name": lambda name, *_: "procrastinate" not in (name or "")}
+        context = MigrationContext.configure(connection, opts=ours)
         differences = compare_metadata(context, metadata)
     assert differences == []
 

@@ -11,7 +11,7 @@ from regard.settings import settings
 from regard.vision import body
 from regard.vision.detection import Detection
 from regard.vision.engines import Engines
-from regard.vision.equipment import LEAST, MAX_PERSONS, EquipmentEngine, Person, _Found, united, with_faces
+from regard.vision.equipment import LEAST, MAX_PERSONS, EquipmentEngine, Found, Person, united, with_faces
 from regard.vision.geometry import Box
 from regard.vision.masks import aligned_contrast, covers_nose, worn
 
@@ -138,7 +138,7 @@ def test_two_finders_of_one_person_make_one() -> None:
     box, pose = Box(0, 0, 100, 200), body.Body(Box(5, 5, 95, 200), 0.4, joints(50, 20))
     part = body.Body(Box(10, 10, 50, 60), 0.2, joints(50, 20))
     other = body.Body(Box(300, 0, 100, 200), 0.4, joints(350, 20))
-    found = united([_Found(box, 70.0)], [(pose, 90.0), (part, 60.0), (other, 80.0)])
+    found = united([Found(box, 70.0)], [(pose, 90.0), (part, 60.0), (other, 80.0)])
     assert [(one.box, one.confidence, one.body) for one in found] == [
         (box, 90.0, pose),
         (other.box, 80.0, other),
@@ -148,7 +148,7 @@ def test_two_finders_of_one_person_make_one() -> None:
 def test_faces_go_to_the_nearest_head_and_none_to_two() -> None:
     left, right = (body.Body(Box(x, 0, 100, 300), 0.5, joints(x + 50, 40)) for x in (0, 80))
     faces = [Detection(Box(x, 20, 40, 40), 99.0, np.zeros((5, 2), np.float32)) for x in (112, 32, 500)]
-    people = [_Found(pose.box, 90.0, pose) for pose in (left, right)]
+    people = [Found(pose.box, 90.0, pose) for pose in (left, right)]
     found = with_faces(people, faces, (640, 480))
     assert [one.face for one in found] == [faces[1], faces[0], faces[2]]
     assert found[2].body is None, "a face that nobody has is a person"
@@ -156,8 +156,8 @@ def test_faces_go_to_the_nearest_head_and_none_to_two() -> None:
 
 def test_a_doubtful_person_does_not_take_the_face_of_a_sure_one() -> None:
     face = Detection(Box(40, 20, 40, 40), 99.0, np.zeros((5, 2), np.float32))
-    doubtful = _Found(Box(300, 0, 50, 50), 30.0, body.Body(Box(300, 0, 50, 50), 0.1, joints(60, 40)))
-    found = with_faces([doubtful, _Found(Box(0, 0, 120, 300), 95.0)], [face], (640, 480))
+    doubtful = Found(Box(300, 0, 50, 50), 30.0, body.Body(Box(300, 0, 50, 50), 0.1, joints(60, 40)))
+    found = with_faces([doubtful, Found(Box(0, 0, 120, 300), 95.0)], [face], (640, 480))
     assert [one.face for one in found] == [None, face]
 
 

@@ -32,10 +32,8 @@ if __name__ == "__main__":
     photos = read(Path(sys.argv[1]))[::2]
     engine = ObjectEngine.load(settings())
     lines = {}
-    for name, tiles in (("whole", False), ("tiles", True)):
-        found = [
-            instances(engine.find(images.decode(photo.path.read_bytes(), minimum=1), tiles=tiles)) for photo in photos
-        ]
+    for name, looks in {"whole": {}, "tiles": {"tiles": True}, "once": {"mirrored": False}}.items():
+        found = [instances(engine.find(images.decode(photo.path.read_bytes(), minimum=1), **looks)) for photo in photos]
         rankings = [rank(found, photos, kind, AREAS["all"]) for kind in COCO_CLASSES]
         scores, right = outcomes(rankings, np.arange(len(photos)))
         lines[name] = [round(float(x), 3) for x in fit(scores, right)]

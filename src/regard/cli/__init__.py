@@ -1,12 +1,51 @@
 """The command line: `regard --help` teaches it. One module per group of commands."""
 
-import typer
+from importlib import import_module
+from typing import Any
 
-from regard.cli import accuracy, celebrities, keys, looking, models, server
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from regard.cli import accuracy, analyze, looking, server, standing
 from regard.cli.common import explained
 from regard.settings import settings
 
+# In the order in which `regard --help` lists them, and where each is.
+GROUPS = {
+    "keys": "keys",
+    "accounts": "accounts",
+    "policy": "policy",
+    "authorisations": "authorisations",
+    "opt-outs": "optouts",
+    "audit": "audit",
+    "review": "review",
+    "consent": "consent",
+    "retention": "retention",
+    "subject": "subject",
+    "report": "report",
+    "jobs": "jobs",
+    "models": "models",
+    "celebrities": "celebrities",
+}
+
+
+class _Groups(TyperGroup):
+    """Imports a group of commands when it is asked for: what one of them needs, the others need not wait for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in GROUPS:
+            return super().get_command(ctx, cmd_name)
+        group = get_command(import_module(f"regard.cli.{GROUPS[cmd_name]}").app)
+        group.name = cmd_name
+        return group
+
+
 app = typer.Typer(
+    cls=_Groups,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -15,11 +54,11 @@ app = typer.Typer(
     First steps:
 
     1. `regard models fetch` brings the networks.
-    2. `regard init` makes the data folder and prints an access key, once.
+    2. `regard init --purpose photo-search` makes the data folder and prints an access key for that purpose, once.
     3. `regard serve` answers AWS clients: boto3, the AWS CLI, any SDK.
        Point them at it with `AWS_ENDPOINT_URL_REKOGNITION=http://127.0.0.1:8742`.
 
-    `regard look PHOTO` shows what the networks see, with no server.
+    `regard look PHOTO` and `regard analyze VIDEO` show what the networks see, with no server.
     Settings are environment variables, `REGARD_HOME` first of all; docs/settings.md lists them.
     """,
 )
@@ -27,15 +66,18 @@ app = typer.Typer(
 for command in (
     server.init,
     server.serve,
+    server.worker,
     looking.look,
+    analyze.analyze,
     looking.tour,
     looking.demo,
     accuracy.evaluate,
     accuracy.calibrate,
+    standing.suspend,
+    standing.reinstate,
+    standing.appeal,
 ):
     app.command()(command)
-for group in (keys, models, celebrities):
-    app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 
 
 @app.callback()

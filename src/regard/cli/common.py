@@ -2,23 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
+import psutil
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 from rich.console import Console
+from sqlalchemy.engine import Connection
 
-from regard.evaluate.result import EvaluationError
 from regard.settings import settings
-from regard.store.database import Database, DatabaseError
-from regard.use.seal import Sealer, SealError, load_sealer
-from regard.vision.download import DownloadError
-from regard.vision.models import ModelError
+from regard.store.database import Database
+from regard.use.seal import Sealer, load_sealer
 
 console = Console()
-# What its message explains to the operator.
-EXPLAINED = (DatabaseError, SealError, ModelError, DownloadError, EvaluationError, BotoCoreError, ClientError)
+COMMAND = "command"  # the event of the audit log for what operators do for or about people
+AccountId = Annotated[str | None, typer.Option("--account", help="12 digits. [default: the first account]")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -29,8 +28,43 @@ def explained() -> Iterator[None]:
         yield
     except ValidationError as error:
         end("; ".join(f"REGARD_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()), error)
-    except EXPLAINED as error:
-        end(str(error), error)
+    except Exception as error:
+        if isinstance(error, _explaining()):
+            end(str(error), error)
+        raise
+
+
+def _explaining() -> tuple[type[Exception], ...]:
+    """Exceptions whose message explains to the operator; imported when there is one, for a command must start fast."""
+    from regard.evaluate.result import EvaluationError
+    from regard.store.database import DatabaseError
+    from regard.store.scrub import ScrubError
+    from regard.use.audit import AuditError
+    from regard.use.audit.merkle import ProofError
+    from regard.use.consent import ConsentError
+    from regard.use.keys import AccountError
+    from regard.use.receipts import ReceiptError
+    from regard.use.seal import SealError
+    from regard.use.subjects import SubjectError
+    from regard.vision.download import DownloadError
+    from regard.vision.models import ModelError
+
+    return (
+        AccountError,
+        AuditError,
+        ProofError,
+        DatabaseError,
+        SealError,
+        ModelError,
+        DownloadError,
+        EvaluationError,
+        ConsentError,
+        ReceiptError,
+        ScrubError,
+        SubjectError,
+        BotoCoreError,
+        ClientError,
+    )
 
 
 def end(text: str, cause: Exception) -> NoReturn:
@@ -38,14 +72,43 @@ def end(text: str, cause: Exception) -> NoReturn:
     raise typer.Exit(1) from cause
 
 
+def account_of(database: Database, account_id: str | None) -> str:
+    """The account that a command is about: the one that is named, else the first."""
+    from regard.store import keys
+    from regard.use.keys import AccountError
+
+    with database.read() as connection:
+        known = [account.account_id for account in keys.every_account(connection)]
+        first = keys.first_account(connection)
+    chosen = account_id or first
+    if chosen not in known:
+        raise AccountError(f"There is no account {account_id}." if account_id else "Run `regard init` first.")
+    return chosen
+
+
+def noted(connection: Connection, database: Database, event: str, **facts: Any) -> None:
+    """Put what the operator does on record, with it or not at all; the last thing in its transaction. Name nobody."""
+    from regard.use.audit import AuditLog
+
+    sealer = load_sealer(settings())
+    _check_master_key(connection, sealer)
+    log = AuditLog(database, sealer)
+    log.write(connection, event, facts, principal=f"user:{psutil.Process().username()}")
+
+
 def open_database() -> tuple[Sealer, Database]:
     """The database and what opens its secrets; the wrong master key is found out here, not by a client."""
+    sealer = load_sealer(settings())
+    database = Database.open(settings(), pool_size=settings().connections)
+    with database.begin() as connection:
+        _check_master_key(connection, sealer)
+    return sealer, database
+
+
+def _check_master_key(connection: Connection, sealer: Sealer) -> None:
+    """SealError if another master key sealed the secrets of this database."""
     from regard.store import keys as stored
     from regard.use import keys
 
-    sealer = load_sealer(settings())
-    database = Database.open(settings(), pool_size=settings().requests_at_once)
-    with database.begin() as connection:
-        for key in stored.every(connection)[-1:]:
-            keys.principal(connection, sealer, key.access_key_id)
-    return sealer, database
+    for key in stored.every(connection)[-1:]:
+        keys.principal(connection, sealer, key.access_key_id)

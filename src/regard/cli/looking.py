@@ -7,7 +7,6 @@ import typer
 
 from regard.cli.common import console, end, explained
 from regard.settings import settings
-from regard.vision import models
 
 
 def look(
@@ -40,6 +39,7 @@ def tour(
     import boto3
 
     from regard.tour import tour as run
+    from regard.vision import models
 
     out.mkdir(parents=True, exist_ok=True)
     with explained():

@@ -11,6 +11,7 @@ from regard.evaluate import (
     normalisation,
     objects,
     quality,
+    shots,
     tags,
     text,
     verification,
@@ -31,6 +32,7 @@ _ALL: tuple[Evaluation, ...] = (
     *moderation.EVALUATIONS,
     *text.EVALUATIONS,
     *equipment.EVALUATIONS,
+    *shots.EVALUATIONS,
 )
 
 EVALUATIONS: dict[str, Evaluation] = {evaluation.name: evaluation for evaluation in _ALL}

@@ -4,7 +4,11 @@ An operation is a plain function from a context and a validated request, shaped 
 response of the same kind. It is the one place where AWS shapes and pixels meet.
 """
 
+from collections.abc import Mapping
+
+from regard.jobs.work import Work
 from regard.operations import (
+    bulk,
     celebrities,
     collections,
     equipment,
@@ -17,7 +21,9 @@ from regard.operations import (
     text,
     users,
 )
-from regard.operations.context import Handler
+from regard.operations.context import ContextOf, Handler, Services
+from regard.operations.video import jobs as video_jobs
+from regard.operations.video.work import works as video_works
 
 OPERATIONS: dict[str, Handler] = {
     "DetectFaces": faces.detect_faces,
@@ -47,4 +53,13 @@ OPERATIONS: dict[str, Handler] = {
     "TagResource": tags.tag_resource,
     "UntagResource": tags.untag_resource,
     "ListTagsForResource": tags.list_tags_for_resource,
+    **video_jobs.operations(),
+    "StartMediaAnalysisJob": bulk.start_media_analysis_job,
+    "GetMediaAnalysisJob": bulk.get_media_analysis_job,
+    "ListMediaAnalysisJobs": bulk.list_media_analysis_jobs,
 }
+
+
+def works(services: Services, context_of: ContextOf) -> Mapping[str, Work]:
+    """What is done for each kind of job."""
+    return {**video_works(services, context_of), bulk.KIND: bulk.BulkWork(services, context_of)}

@@ -26,16 +26,16 @@ FALSE_POSITIVE_IDENTIFICATION_RATE = 0.01
 
 def recognize_celebrities(context: Context, request: Request) -> Response:
     picture = pictures.load(context, request["Image"])
-    found = pictures.faces_of(context, picture, FACE_ATTRIBUTES, limit=MAX_FACES)
+    found = pictures.faces_of(context, picture, FACE_ATTRIBUTES - context.guard.withheld, limit=MAX_FACES)
     embeddings = context.services.vision.faces.embed(picture.pixels, found)
     recognised, unrecognised = [], []
-    for face, match in zip(found, _recognise(context, embeddings), strict=True):
+    for face, match in zip(found, recognise(context, embeddings), strict=True):
         detail = shapes.face_detail(face, picture.size)
         if match is None:
             unrecognised.append(detail)
         else:
             celebrity, similarity = match
-            recognised.append(_info(celebrity) | {"Id": celebrity.celebrity_id, "Face": detail})
+            recognised.append(info(celebrity) | {"Id": celebrity.celebrity_id, "Face": detail})
             recognised[-1]["MatchConfidence"] = similarity
     return {"CelebrityFaces": recognised, "UnrecognizedFaces": unrecognised}
 
@@ -45,10 +45,11 @@ def get_celebrity_info(context: Context, request: Request) -> Response:
         found = celebrities.by_ids(connection, [request["Id"]])
     if not found:
         raise ResourceNotFoundException(f"The celebrity id: {request['Id']} does not exist")
-    return _info(found[request["Id"]])
+    return info(found[request["Id"]])
 
 
-def _info(celebrity: Celebrity) -> dict[str, Any]:
+def info(celebrity: Celebrity) -> dict[str, Any]:
+    """What every structure about a celebrity has: Name, Urls and KnownGender."""
     return {
         "Name": celebrity.name,
         "Urls": list(celebrity.urls),
@@ -56,13 +57,11 @@ def _info(celebrity: Celebrity) -> dict[str, Any]:
     }
 
 
-def _recognise(context: Context, embeddings: NDArray[np.float32]) -> list[tuple[Celebrity, float] | None]:
+def recognise(context: Context, embeddings: NDArray[np.float32]) -> list[tuple[Celebrity, float] | None]:
     """Who each face is, and the Similarity; None for strangers."""
-    with context.services.database.read() as connection:
-        collection = celebrities.gallery(connection)
+    collection = comparable(context)
     if collection is None:
         return [None] * len(embeddings)
-    context.comparable(collection)
     threshold = similarity_needed(collection)
     best = []
     for embedding in embeddings:
@@ -72,6 +71,13 @@ def _recognise(context: Context, embeddings: NDArray[np.float32]) -> list[tuple[
         known = celebrities.by_ids(connection, {user.user_id for user, _ in filter(None, best)})
     # Who was removed between the two queries is nobody any more.
     return [(known[match[0].user_id], match[1]) if match and match[0].user_id in known else None for match in best]
+
+
+def comparable(context: Context) -> Collection | None:
+    """The collection of their faces, once there is one, if the network that runs now made it."""
+    with context.services.database.read() as connection:
+        collection = celebrities.gallery(connection)
+    return None if collection is None else context.comparable(collection)
 
 
 def similarity_needed(collection: Collection) -> float:

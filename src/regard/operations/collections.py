@@ -3,7 +3,8 @@
 from regard.operations import tags as tagging
 from regard.operations.context import Context, Request, Response
 from regard.operations.paging import paginate
-from regard.store import collections, tags
+from regard.store import collections, subjects, tags
+from regard.use import receipts
 from regard.wire.errors import ResourceAlreadyExistsException
 
 
@@ -50,6 +51,17 @@ def delete_collection(context: Context, request: Request) -> Response:
     collection_id = request["CollectionId"]
     with context.services.database.begin() as connection:
         collection = context.collection(connection, collection_id, lock=True)
+        if collection.face_count or collection.user_count:
+            receipts.give(
+                connection,
+                context.services.sealer,
+                context.principal.account_id,
+                receipts.BY_CLIENT,
+                collections=[collection_id],
+                faces=collection.face_count,
+                digest=subjects.digest(connection, collection.key),
+                users=collection.user_count,
+            )
         collections.delete(connection, collection.key)
         tags.remove(connection, context.arn(f"collection/{collection_id}"))
     context.services.gallery.forget(collection.key)

@@ -15,13 +15,13 @@ NO_FACES = "Request has invalid parameters"  # AWS's whole text for a picture wi
 
 def detect_faces(context: Context, request: Request) -> Response:
     picture = pictures.load(context, request["Image"])
-    attributes, landmarks = shapes.wanted(request.get("Attributes"))
+    attributes, landmarks = shapes.wanted(request.get("Attributes"), context.guard.withheld)
     faces = pictures.faces_of(context, picture, attributes)
     return {"FaceDetails": [shapes.face_detail(face, picture.size, landmarks) for face in faces]}
 
 
 def compare_faces(context: Context, request: Request) -> Response:
-    threshold = request.get("SimilarityThreshold", DEFAULT_SIMILARITY_THRESHOLD)
+    threshold = max(request.get("SimilarityThreshold", DEFAULT_SIMILARITY_THRESHOLD), context.guard.floor)
     quality = request.get("QualityFilter", "NONE")
     source_face, probe = _source(context, request["SourceImage"], quality)
     target = pictures.load(context, request["TargetImage"])

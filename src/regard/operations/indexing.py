@@ -3,50 +3,66 @@
 import uuid
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regard.operations import pictures, shapes
 from regard.operations.context import Context, Request, Response
 from regard.operations.paging import paginate
 from regard.operations.pictures import Picture
 from regard.store import faces, users
-from regard.vision.faces import Face, FaceEngine
+from regard.use import receipts
+from regard.vision.faces import Face
 from regard.wire.errors import ResourceNotFoundException, ServiceQuotaExceededException
 
 MAX_FACES_PER_IMAGE = 100
 MAX_FACES_PER_COLLECTION = 20_000_000  # AWS's hard maximum
-_IDS = uuid.uuid5(uuid.NAMESPACE_DNS, "regard")
 
 
 def index_faces(context: Context, request: Request) -> Response:
     with context.services.database.read() as connection:
         context.comparable(context.collection(connection, request["CollectionId"]))
     picture = pictures.load(context, request["Image"])
-    attributes, landmarks = shapes.wanted(request.get("DetectionAttributes"))
-    found = pictures.faces_of(context, picture, attributes)
+    guard = context.guard
+    attributes, landmarks = shapes.wanted(request.get("DetectionAttributes"), guard.withheld)
+    found = pictures.faces_of(context, picture, attributes | guard.needed)
     passed, failed = pictures.sort_out(picture, found, request.get("QualityFilter", "AUTO"))
     limit = min(request.get("MaxFaces", MAX_FACES_PER_IMAGE), MAX_FACES_PER_IMAGE)
-    kept, surplus = passed[:limit], passed[limit:]  # faces come largest first
-    unindexed = [*failed, *((face, ("EXCEEDS_MAX_FACES",)) for face in surplus)]
-    rows = _enrol(context, request, picture, kept)
+    chosen, surplus = passed[:limit], passed[limit:]  # faces come largest first
+    embeddings = context.services.vision.faces.embed(picture.pixels, chosen)
+    allowed = guard.enrol(chosen, embeddings)
+    kept = [face for face, may in zip(chosen, allowed, strict=True) if may]
+    # AWS has no reason for a face that a rule keeps out.
+    refused = [(face, ()) for face, may in zip(chosen, allowed, strict=True) if not may]
+    unindexed = [*failed, *refused, *((face, ("EXCEEDS_MAX_FACES",)) for face in surplus)]
+    rows = _enrol(context, request, picture, kept, embeddings[allowed])
+    unasked = guard.needed - attributes
     return {
         "FaceRecords": [
             {
                 "Face": shapes.face(row) | {"UserId": None},
-                "FaceDetail": shapes.face_detail(face, picture.size, landmarks),
+                "FaceDetail": shapes.face_detail(shapes.without(face, unasked), picture.size, landmarks),
             }
             for row, face in zip(rows, kept, strict=True)
         ],
         "FaceModelVersion": context.services.vision.faces.model_version,
         "UnindexedFaces": [
-            {"Reasons": list(reasons), "FaceDetail": shapes.face_detail(face, picture.size, landmarks)}
+            {
+                "Reasons": list(reasons),
+                "FaceDetail": shapes.face_detail(shapes.without(face, unasked), picture.size, landmarks),
+            }
             for face, reasons in unindexed
         ],
     }
 
 
-def _enrol(context: Context, request: Request, picture: Picture, kept: list[Face]) -> list[faces.Face]:
+def _enrol(
+    context: Context, request: Request, picture: Picture, kept: list[Face], embeddings: NDArray[np.float32]
+) -> list[faces.Face]:
     if not kept:
         return []
-    new = new_faces(context.services.vision.faces, picture, kept, request.get("ExternalImageId"))
+    model = context.services.vision.faces.model_version
+    new = new_faces(model, picture, kept, embeddings, request.get("ExternalImageId"))
     with context.services.database.begin() as connection:
         collection = context.collection(connection, request["CollectionId"], lock=True)
         context.comparable(collection)  # it may have been deleted and made anew since
@@ -57,14 +73,17 @@ def _enrol(context: Context, request: Request, picture: Picture, kept: list[Face
         return faces.add(connection, collection, new)
 
 
-def new_faces(engine: FaceEngine, picture: Picture, kept: list[Face], external: str | None) -> list[faces.NewFace]:
-    """What is to be stored of faces; the ids follow from picture, place and network, as AWS's do."""
-    image_id = uuid.uuid5(_IDS, picture.digest.hex())
+def new_faces(
+    model_version: str, picture: Picture, kept: list[Face], embeddings: NDArray[np.float32], external: str | None
+) -> list[faces.NewFace]:
+    """What is to be stored of faces with embeddings [n, d]; the ids follow from picture, place and network, as
+    AWS's do."""
+    image_id = faces.image_id_of(picture.digest)
     new = []
-    for face, embedding in zip(kept, engine.embed(picture.pixels, kept), strict=True):
+    for face, embedding in zip(kept, embeddings, strict=True):
         box = face.detection.box
         place = f"{box.left:.0f},{box.top:.0f},{box.width:.0f},{box.height:.0f}"
-        face_id = uuid.uuid5(image_id, f"{engine.model_version} {place}")
+        face_id = uuid.uuid5(image_id, f"{model_version} {place}")
         new.append(
             faces.NewFace(
                 face_id,
@@ -120,4 +139,13 @@ def delete_faces(context: Context, request: Request) -> Response:
             else:
                 deleted.append(face_id)
         faces.delete(connection, collection, [known[face_id].key for face_id in deleted])
+        if deleted:
+            receipts.give(
+                connection,
+                context.services.sealer,
+                context.principal.account_id,
+                receipts.BY_CLIENT,
+                collections=[collection.collection_id],
+                face_ids=[known[face_id].face_id for face_id in deleted],
+            )
     return {"DeletedFaces": deleted, "UnsuccessfulFaceDeletions": unsuccessful}

@@ -5,7 +5,7 @@ for AWS calls it invalid; with inclusion filters of both kinds a label passes th
 over inclusion; MaxLabels above 1,000 means 1,000, and 0 means none; instances below MinConfidence are left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from regard.operations import pictures, shapes
@@ -30,16 +30,17 @@ def detect_labels(context: Context, request: Request) -> Response:
     _require(settings, "GeneralLabels", "GENERAL_LABELS", features)
     _require(settings, "ImageProperties", "IMAGE_PROPERTIES", features)
     picture = pictures.load(context, request["Image"])
+    least = request.get("MinConfidence", DEFAULT_MIN_CONFIDENCE)
     if "GENERAL_LABELS" in features:
         found = labels.find(context.services.vision, picture.pixels)
-        shown = _chosen(found, request, settings.get("GeneralLabels", {}))
+        most = min(request.get("MaxLabels", MAX_LABELS), MAX_LABELS)
+        shown = chosen(found, least, settings.get("GeneralLabels", {}))[:most]
     else:
         things = context.services.vision.objects.detect(picture.pixels, tiles=context.services.settings.tiles)
         found, shown = labels.merge(things, (), {}), []
     colours = None
     if "IMAGE_PROPERTIES" in features:
         colours = settings.get("ImageProperties", {}).get("MaxDominantColors", MAX_DOMINANT_COLOURS)
-    least = request.get("MinConfidence", DEFAULT_MIN_CONFIDENCE)
     return {
         "Labels": [_label(label, picture, least, colours) for label in shown],
         "LabelModelVersion": MODEL_VERSION,
@@ -52,11 +53,9 @@ def _require(members: Mapping[str, Any], name: str, feature: str, features: froz
         raise InvalidParameterException(f"{name} is only valid when {feature} is among the Features.")
 
 
-def _chosen(found: list[Label], request: Request, filters: Mapping[str, list[str]]) -> list[Label]:
-    """The labels that the request lets pass, most confident first."""
-    least = request.get("MinConfidence", DEFAULT_MIN_CONFIDENCE)
-    passed = [label for label in found if shapes.sent(label.confidence) >= least and _passes(label.concept, filters)]
-    return passed[: min(request.get("MaxLabels", MAX_LABELS), MAX_LABELS)]
+def chosen(found: Sequence[Label], least: float, filters: Mapping[str, list[str]]) -> list[Label]:
+    """The labels of at least so many percent that GeneralLabelsSettings let pass, in the same order."""
+    return [label for label in found if shapes.sent(label.confidence) >= least and _passes(label.concept, filters)]
 
 
 def _passes(concept: Concept, filters: Mapping[str, list[str]]) -> bool:
@@ -72,18 +71,25 @@ def _passes(concept: Concept, filters: Mapping[str, list[str]]) -> bool:
 
 
 def _label(label: Label, picture: Picture, least: float, colours: int | None) -> dict[str, Any]:
-    return {
-        "Name": label.concept.name,
-        "Confidence": label.confidence,
-        "Instances": [
-            _instance(instance, picture, colours)
-            for instance in label.instances
-            if shapes.sent(instance.confidence) >= least
-        ],
-        "Parents": _names(label.concept.parents),
-        "Aliases": _names(label.concept.aliases),
-        "Categories": _names(label.concept.categories),
+    return described(label.concept, label.confidence) | {
+        "Instances": [_instance(instance, picture, colours) for instance in instances(label, least)]
     }
+
+
+def described(concept: Concept, confidence: float) -> dict[str, Any]:
+    """A Label without its Instances."""
+    return {
+        "Name": concept.name,
+        "Confidence": confidence,
+        "Parents": _names(concept.parents),
+        "Aliases": _names(concept.aliases),
+        "Categories": _names(concept.categories),
+    }
+
+
+def instances(label: Label, least: float) -> list[Instance]:
+    """Those of at least so many percent."""
+    return [instance for instance in label.instances if shapes.sent(instance.confidence) >= least]
 
 
 def _names(names: tuple[str, ...]) -> list[dict[str, str]]:

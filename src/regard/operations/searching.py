@@ -15,6 +15,7 @@ from regard.operations.users import status
 from regard.store import faces, users
 from regard.store.collections import Collection
 from regard.vision.cohort import Comparison
+from regard.vision.faces import Face
 from regard.wire.errors import InvalidParameterException, ResourceNotFoundException
 
 DEFAULT_THRESHOLD = 80.0
@@ -35,7 +36,7 @@ def search_faces(context: Context, request: Request) -> Response:
     (searched,) = found
     return {
         "SearchedFaceId": request["FaceId"],
-        "FaceMatches": _face_matches(context, collection, request, searched.embedding, except_key=searched.key),
+        "FaceMatches": face_matches(context, collection, request, searched.embedding, except_key=searched.key),
         "FaceModelVersion": collection.face_model_version,
     }
 
@@ -43,9 +44,8 @@ def search_faces(context: Context, request: Request) -> Response:
 def search_faces_by_image(context: Context, request: Request) -> Response:
     collection = _find(context, request)
     picture = pictures.load(context, request["Image"])
-    largest, _ = pictures.sort_out(
-        picture, pictures.faces_of(context, picture, limit=1), request.get("QualityFilter", "NONE")
-    )
+    found = pictures.faces_of(context, picture, context.guard.needed, limit=1)
+    largest, _ = pictures.sort_out(picture, found, request.get("QualityFilter", "NONE"))
     if not largest:
         raise InvalidParameterException("There are no faces in the image. Should be at least 1.")
     (probe,) = context.services.vision.faces.embed(picture.pixels, largest)
@@ -53,7 +53,7 @@ def search_faces_by_image(context: Context, request: Request) -> Response:
     return {
         "SearchedFaceBoundingBox": shapes.bounding_box(shapes.ratios(detection.box, picture.size)),
         "SearchedFaceConfidence": detection.confidence,
-        "FaceMatches": _face_matches(context, _find(context, request, collection), request, probe),
+        "FaceMatches": face_matches(context, _find(context, request, collection), request, probe, largest[0]),
         "FaceModelVersion": collection.face_model_version,
     }
 
@@ -87,21 +87,25 @@ def search_users(context: Context, request: Request) -> Response:
 def search_users_by_image(context: Context, request: Request) -> Response:
     collection = _find(context, request)
     picture = pictures.load(context, request["Image"])
-    found = pictures.faces_of(context, picture)
+    found = pictures.faces_of(context, picture, context.guard.needed)
     passed, failed = pictures.sort_out(picture, found[:1], request.get("QualityFilter", "NONE"))
     unsearched = [*failed, *((face, ("FACE_NOT_LARGEST",)) for face in found[1:])]
     response: Response = {
         "UserMatches": [],
         "FaceModelVersion": collection.face_model_version,
         "UnsearchedFaces": [
-            {"FaceDetails": shapes.face_detail(face, picture.size), "Reasons": list(reasons)}
+            {
+                "FaceDetails": shapes.face_detail(shapes.without(face, context.guard.needed), picture.size),
+                "Reasons": list(reasons),
+            }
             for face, reasons in unsearched
         ],
     }
     if passed:
         (probe,) = context.services.vision.faces.embed(picture.pixels, passed)
-        response["SearchedFace"] = {"FaceDetail": shapes.face_detail(passed[0], picture.size)}
-        response["UserMatches"] = _user_matches(context, _find(context, request, collection), request, probe)
+        searched = shapes.without(passed[0], context.guard.needed)
+        response["SearchedFace"] = {"FaceDetail": shapes.face_detail(searched, picture.size)}
+        response["UserMatches"] = _user_matches(context, _find(context, request, collection), request, probe, passed[0])
     return response
 
 
@@ -112,13 +116,17 @@ def _find(context: Context, request: Request, known: Collection | None = None) -
     return found if known is not None and found.key == known.key else context.comparable(found)
 
 
-def _face_matches(
+def face_matches(
     context: Context,
     collection: Collection,
     request: Request,
     probe: NDArray[np.float32],
+    face: Face | None = None,
     except_key: int | None = None,
 ) -> list[dict[str, Any]]:
+    """The FaceMatches of a face, by the request's FaceMatchThreshold and MaxFaces."""
+    if not context.guard.admit(face, probe):
+        return []
     search = partial(context.services.gallery.search_faces, collection, probe)
     threshold, limit = request.get("FaceMatchThreshold", DEFAULT_THRESHOLD), request.get("MaxFaces", MAX_FACES)
     version = shapes.model_number(collection.face_model_version)
@@ -133,8 +141,11 @@ def _user_matches(
     collection: Collection,
     request: Request,
     probe: NDArray[np.float32],
+    face: Face | None = None,
     except_key: int | None = None,
 ) -> list[dict[str, Any]]:
+    if not context.guard.admit(face, probe):
+        return []
     search = partial(context.services.gallery.search_users, collection, probe)
     threshold, limit = request.get("UserMatchThreshold", DEFAULT_THRESHOLD), request.get("MaxUsers", MAX_USERS)
     return [
@@ -150,13 +161,18 @@ def matches(
     limit: int,
     except_key: int | None = None,
 ) -> list[tuple[RowT, float]]:
-    """The best matches with their Similarity, without the one that was searched with."""
+    """The best matches with their Similarity, without the one that was searched with and those to be withheld."""
     engine = context.services.vision.faces
+    threshold = max(threshold, context.guard.floor)
     floor = engine.similarity.score_at(threshold) - ROUNDING
     found = search(limit + (except_key is not None), floor, engine.comparison)
     similarities = shapes.as_sent(engine.similarity.similarity(np.array([match.score for match in found])))
-    return [
+    reached = [
         (match.row, similarity)
         for match, similarity in zip(found, similarities, strict=True)
         if match.row.key != except_key and similarity >= threshold
     ][:limit]
+    if not reached:
+        return []
+    embeddings = np.stack([row.embedding for row, _ in reached if row.embedding is not None])
+    return [match for match, may in zip(reached, context.guard.reveal(embeddings), strict=True) if may]

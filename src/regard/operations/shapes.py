@@ -1,6 +1,7 @@
 """AWS shapes made of what vision and store give: ratios for pixels, members for fields."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,21 @@ ANSWERS = (
 ATTRIBUTES = frozenset({name for name, _, _ in ANSWERS} | {"AGE_RANGE", "GENDER", "EMOTIONS", "EYE_DIRECTION"})
 
 
-def wanted(attributes: list[str] | None) -> tuple[frozenset[str], int]:
+MEMBERS = {name: member for name, member, _ in ANSWERS} | {
+    "AGE_RANGE": "AgeRange",
+    "GENDER": "Gender",
+    "EMOTIONS": "Emotions",
+    "EYE_DIRECTION": "EyeDirection",
+}
+"""The member of FaceDetail that an attribute is given in."""
+
+
+def wanted(attributes: list[str] | None, withheld: frozenset[str] = frozenset()) -> tuple[frozenset[str], int]:
     """The attributes to compute and the number of landmarks to give, for a request's `Attributes`."""
     names = frozenset(attributes or ())
     if "ALL" in names:
-        return ATTRIBUTES, len(LANDMARKS)
-    return names & ATTRIBUTES, DEFAULT_LANDMARKS
+        return ATTRIBUTES - withheld, len(LANDMARKS)
+    return (names & ATTRIBUTES) - withheld, DEFAULT_LANDMARKS
 
 
 def ratios(box: Box, size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -55,6 +65,12 @@ def bounding_box(box: tuple[float, float, float, float]) -> dict[str, float]:
     """A BoundingBox from left, top, width and height as ratios."""
     left, top, width, height = box
     return {"Width": width, "Height": height, "Left": left, "Top": top}
+
+
+def without(face: Face, attributes: frozenset[str]) -> Face:
+    """The face without attributes that were computed for something else than the answer."""
+    gone: dict[str, Any] = {name.lower(): None for name in attributes}
+    return replace(face, **gone)
 
 
 def face_detail(face: Face, size: tuple[int, int], landmarks: int = DEFAULT_LANDMARKS) -> dict[str, Any]:

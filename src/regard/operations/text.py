@@ -4,17 +4,17 @@ A filter judges words. A line consists of its words that pass, and one without a
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regard.operations import pictures, shapes
 from regard.operations.context import Context, Request, Response
-from regard.operations.pictures import Picture
 from regard.vision.geometry import Box
 from regard.vision.text import VERSION, Line, Word, line_of
-from regard.vision.text_detection import Corners
+from regard.vision.text_detection import Corners, Strip
 from regard.wire.errors import InvalidParameterException
 
 # AWS's default for a WordFilter; without a filter every word is answered.
@@ -29,29 +29,59 @@ Polygon = NDArray[np.float64]
 """Corners [n, 2] as ratios of the picture's width and height."""
 
 
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a request's Filters let through: words in one of the regions, if there are any, that pass the filter."""
+
+    regions: tuple[Polygon, ...]
+    word_filter: Mapping[str, float] | None
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """Raises InvalidParameterException for a region that is none."""
+        filters = request.get("Filters", {})
+        return cls(tuple(map(_region, filters.get("RegionsOfInterest", ()))), filters.get("WordFilter"))
+
+
+class Reader(Protocol):
+    """Finds and reads text in pictures, uint8 RGB [h, w, 3], or in frame after frame of a video."""
+
+    def find(self, image: NDArray[np.uint8]) -> list[Strip]: ...
+
+    def read(self, image: NDArray[np.uint8], strips: Sequence[Strip] | None = None) -> list[Line]: ...
+
+
 def detect_text(context: Context, request: Request) -> Response:
-    filters = request.get("Filters", {})
-    regions = [_region(region) for region in filters.get("RegionsOfInterest", ())]
+    filters = Filters.of(request)
     picture = pictures.load(context, request["Image"])
-    lines = _lines(context, picture, regions)
-    if (word_filter := filters.get("WordFilter")) is not None:
-        lines = _only(lines, lambda word: _passes(word, picture.size, word_filter))
-    return {"TextDetections": list(_detections(lines, picture.size)), "TextModelVersion": VERSION}
+    return {
+        "TextDetections": text_detections(context.services.vision.text, picture.pixels, filters),
+        "TextModelVersion": VERSION,
+    }
 
 
-def _lines(context: Context, picture: Picture, regions: Sequence[Polygon]) -> list[Line]:
+def text_detections(reader: Reader, image: NDArray[np.uint8], filters: Filters) -> list[dict[str, Any]]:
+    """The TextDetections of a picture."""
+    height, width = image.shape[:2]
+    lines = _lines(reader, image, filters.regions)
+    if (word_filter := filters.word_filter) is not None:
+        lines = _only(lines, lambda word: _passes(word, (width, height), word_filter))
+    return list(_detections(lines, (width, height)))
+
+
+def _lines(reader: Reader, image: NDArray[np.uint8], regions: Sequence[Polygon]) -> list[Line]:
     """What is read in the picture, or in its regions alone."""
-    engine = context.services.vision.text
     if not regions:
-        return engine.read(picture.pixels)
+        return reader.read(image)
+    size = image.shape[1], image.shape[0]
     strips = [
         strip
-        for strip in engine.find(picture.pixels)
-        if any(share_inside(strip.corners, picture.size, region) > 0 for region in regions)
+        for strip in reader.find(image)
+        if any(share_inside(strip.corners, size, region) > 0 for region in regions)
     ]
     return _only(
-        engine.read(picture.pixels, strips),
-        lambda word: any(share_inside(word.corners, picture.size, region) > INSIDE for region in regions),
+        reader.read(image, strips),
+        lambda word: any(share_inside(word.corners, size, region) > INSIDE for region in regions),
     )
 
 

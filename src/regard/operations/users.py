@@ -107,7 +107,7 @@ def list_users(context: Context, request: Request) -> Response:
 def associate_faces(context: Context, connection: Connection, collection: Collection, request: Request) -> Response:
     context.comparable(collection)
     user = _user(connection, collection, request["UserId"])
-    threshold = request.get("UserMatchThreshold", DEFAULT_ASSOCIATION_THRESHOLD)
+    threshold = max(request.get("UserMatchThreshold", DEFAULT_ASSOCIATION_THRESHOLD), context.guard.floor)
     known = _faces(connection, collection, request)
     associated: list[faces.Face] = []
     unsuccessful: list[dict[str, Any]] = []

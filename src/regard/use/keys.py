@@ -1,17 +1,26 @@
-"""Access keys: what AWS clients sign with. Each belongs to an account; its secret is shown once."""
+"""Access keys: what AWS clients sign with. Each belongs to an account and has one purpose; its secret is shown once."""
 
 import base64
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
 from regard.store import keys
+from regard.store.keys import Status
 from regard.use.seal import Sealer
+
+DEFAULT_ROLE = "application"
 
 _ACCOUNT_DIGITS = 12
 _KEY_ID_RANDOM_BYTES = 10  # sixteen base32 digits
 _SECRET_BYTES = 30  # forty base64 digits
+
+
+class AccountError(Exception):
+    """An access key cannot be made as asked for; the text tells the operator why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +34,83 @@ class AccessKey:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who signed a request."""
+    """Who signed a request, in which standing, and for what. `epoch` is that of the policies in force."""
 
     access_key_id: str
     account_id: str
     secret: str = field(repr=False)
+    purpose: str | None = None
+    role: str = DEFAULT_ROLE
+    status: Status = "active"
+    account_status: Status = "active"
+    account_purposes: tuple[str, ...] | None = None
+    expires_at: datetime | None = None
+    networks: tuple[str, ...] | None = None
+    epoch: int = 0
 
 
-def create(connection: Connection, sealer: Sealer, description: str = "") -> AccessKey:
-    """A new access key of this deployment's account, which is made with its first key."""
+def create_account(
+    connection: Connection, name: str = "", contact: str = "", purposes: Sequence[str] | None = None
+) -> str:
+    """A new account; its 12 digits."""
+    account_id = "".join(secrets.choice("0123456789") for _ in range(_ACCOUNT_DIGITS))
+    keys.create_account(connection, account_id, name, contact, purposes)
+    return account_id
+
+
+def create(
+    connection: Connection,
+    sealer: Sealer,
+    description: str = "",
+    *,
+    account_id: str | None = None,
+    purpose: str | None = None,
+    role: str = DEFAULT_ROLE,
+    expires_at: datetime | None = None,
+    networks: Sequence[str] | None = None,
+) -> AccessKey:
+    """A new access key, of this deployment's first account unless another is named; that is made with its first key.
+
+    Raises `AccountError` if there is no such account, or it may not have keys of that purpose.
+    """
     keys.lock_accounts(connection)
-    account_id = keys.first_account(connection)
-    if account_id is None:
-        account_id = "".join(secrets.choice("0123456789") for _ in range(_ACCOUNT_DIGITS))
-        keys.create_account(connection, account_id)
+    account_id = account_id or keys.first_account(connection) or create_account(connection)
+    account = keys.account(connection, account_id)
+    if account is None:
+        raise AccountError(f"There is no account {account_id}: `regard accounts list` shows those that there are.")
+    if purpose is not None and account.purposes is not None and purpose not in account.purposes:
+        raise AccountError(f"Account {account_id} may use {', '.join(account.purposes)}, not {purpose}.")
     access_key_id = "AKIA" + base64.b32encode(secrets.token_bytes(_KEY_ID_RANDOM_BYTES)).decode()
     secret = base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
-    keys.create(connection, access_key_id, account_id, sealer.seal(secret, access_key_id), description)
+    keys.create(
+        connection,
+        access_key_id,
+        account_id,
+        sealer.seal(secret, access_key_id),
+        description,
+        purpose=purpose,
+        role=role,
+        expires_at=expires_at,
+        networks=networks,
+    )
     return AccessKey(access_key_id, secret, account_id)
 
 
 def principal(connection: Connection, sealer: Sealer, access_key_id: str) -> Principal | None:
-    """The holder of a valid key; None for an unknown or revoked one."""
+    """The holder of a key; None for an unknown or revoked one."""
     key = keys.find(connection, access_key_id)
     if key is None or key.revoked_at is not None:
         return None
-    return Principal(key.access_key_id, key.account_id, sealer.unseal(key.sealed_secret, key.access_key_id))
+    return Principal(
+        key.access_key_id,
+        key.account_id,
+        sealer.unseal(key.sealed_secret, key.access_key_id),
+        key.purpose,
+        key.role,
+        key.status,
+        key.account_status,
+        key.account_purposes,
+        key.expires_at,
+        key.networks,
+        key.epoch,
+    )

@@ -13,6 +13,7 @@ from regard.vision.equipment import EquipmentEngine
 from regard.vision.faces import FaceEngine
 from regard.vision.moderation import Moderator
 from regard.vision.objects import ObjectEngine
+from regard.vision.shots import ShotDetector
 from regard.vision.tags import Tagger
 from regard.vision.text import TextReader
 
@@ -58,6 +59,10 @@ class Engines:
     @property
     def equipment(self) -> EquipmentEngine:
         return self._once(self._load_equipment)
+
+    @property
+    def shots(self) -> ShotDetector:
+        return self._once(ShotDetector.load)
 
     @property
     def text(self) -> TextReader:

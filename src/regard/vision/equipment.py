@@ -92,8 +92,8 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A person who is being put together."""
+class Found:
+    """A person, put together from what the networks have found. `confidence` 0–100 is as that of `Person`."""
 
     box: Box
     confidence: float
@@ -134,12 +134,22 @@ class EquipmentEngine:
         bodies = self.pool.submit(self.bodies.find, image)
         things = [thing for thing in self.objects.detect(image) if thing.class_name == "person"]
         poses = [(body, self._percent("person", body.score)) for body in bodies.result()]
-        people = united([_Found(thing.box, 100 * thing.score) for thing in things], poses)
+        people = united([Found(thing.box, 100 * thing.score) for thing in things], poses)
         people = with_faces(people, faces.result(), (image.shape[1], image.shape[0]))
         people = sorted((found for found in people if found.confidence >= LEAST), key=lambda found: -found.box.area)
         return list(self.pool.map(lambda found: self._person(image, found), people[:MAX_PERSONS]))
 
-    def _person(self, image: NDArray[np.uint8], found: _Found) -> Person:
+    def people(self, image: NDArray[np.uint8], faces: Sequence[Detection]) -> list[Found]:
+        """The people in `image`, uint8 RGB [h, w, 3], by their poses and these `faces` of it alone.
+
+        The object detectors, which are not asked, miss people whom the pose network finds, and take thrice its time.
+        It in turn sees people in furniture, at any confidence below 90: look at several pictures before you believe
+        in one.
+        """
+        poses = [(body, self._percent("person", body.score)) for body in self.bodies.find(image)]
+        return with_faces(united([], poses), faces, (image.shape[1], image.shape[0]))
+
+    def _person(self, image: NDArray[np.uint8], found: Found) -> Person:
         parts = [
             *([] if found.face is None else [self._face(image, found.face)]),
             *([] if (head := self._head(found)) is None else [head]),
@@ -154,7 +164,7 @@ class EquipmentEngine:
         cover = Cover("FACE_COVER", 100 * mask.worn, mask.covers_nose, _lower_face(face.keypoints))
         return Part("FACE", detection.confidence, detection.box, cover)
 
-    def _head(self, found: _Found) -> Part | None:
+    def _head(self, found: Found) -> Part | None:
         """The head, as sure as its face, or as the second best of nose, eyes and ears."""
         if found.face is not None:
             return Part("HEAD", found.face.confidence, _head_around(found.face.box))
@@ -183,7 +193,7 @@ class EquipmentEngine:
         return float(np.interp(score, scores, percents))
 
 
-def united(people: Sequence[_Found], bodies: Sequence[tuple[Body, float]]) -> list[_Found]:
+def united(people: Sequence[Found], bodies: Sequence[tuple[Body, float]]) -> list[Found]:
     """The people of both finders: `people` with the surest pose that is theirs, and the poses of others.
 
     `bodies` are poses, each with the probability in percent of a person. The higher probability counts. A pose
@@ -195,17 +205,17 @@ def united(people: Sequence[_Found], bodies: Sequence[tuple[Body, float]]) -> li
         own = [pair for pair in free if pair[0].box.overlap(person.box) > _SAME]
         body, percent = max(own, key=lambda pair: pair[1], default=(None, 0.0))
         free = [pair for pair in free if pair[0] is not body]
-        found.append(_Found(person.box, max(person.confidence, percent), body))
+        found.append(Found(person.box, max(person.confidence, percent), body))
     sure = [person.box for person in found if person.confidence >= LEAST]
     found.extend(
-        _Found(body.box, percent, body)
+        Found(body.box, percent, body)
         for body, percent in free
         if all(body.box.shared(box) <= _WITHIN * min(body.box.area, box.area) for box in sure)
     )
     return found
 
 
-def with_faces(people: Sequence[_Found], faces: Sequence[Detection], size: tuple[int, int]) -> list[_Found]:
+def with_faces(people: Sequence[Found], faces: Sequence[Detection], size: tuple[int, int]) -> list[Found]:
     """Each person with the face on their head, sure people and the nearest first, and a person for each sure face
     that is left.
 
@@ -229,10 +239,10 @@ def with_faces(people: Sequence[_Found], faces: Sequence[Detection], size: tuple
                 confidence=max(person.confidence, face.confidence),
             )
     alone = [face for index, face in enumerate(faces) if index not in taken and face.confidence >= _FACE_ALONE]
-    return found + [_Found(_within(_bust(face.box), size), face.confidence, face=face) for face in alone]
+    return found + [Found(_within(_bust(face.box), size), face.confidence, face=face) for face in alone]
 
 
-def _from_head(person: _Found, face: Box) -> float:
+def _from_head(person: Found, face: Box) -> float:
     """How far a face is from where a person's head should be, in heights of the face."""
     middle = np.array([face.left + face.width / 2, face.top + face.height / 2])
     if person.body is not None:

@@ -86,11 +86,11 @@ def believed(tags: Sequence[Tag], things: Sequence[objects.Instance]) -> list[Ta
     names = labels_of_classes()
     known = frozenset(names[f"coco:{name}"] for name in COCO_CLASSES)
     there = {names[f"coco:{thing.class_name}"] for thing in things if thing.score >= _UNSEEN}
-    people = bool(_people(things))
+    with_people = bool(people(things))
 
     def doubted(tag: Tag) -> bool:
         kinds = known.intersection(_line(names[f"imagenet:{tag.class_name}"]))
-        return not kinds & there if kinds else people
+        return not kinds & there if kinds else with_people
 
     return [replace(tag, score=_DOUBT * tag.score) if doubted(tag) else tag for tag in tags]
 
@@ -147,8 +147,8 @@ def faces(
     Only a detection in a person counts: face detectors find faces on dogs and bagels. An attribute's probability
     is that of the face times that of the attribute on it.
     """
-    people = _people(things)
-    found = [face for face in detections if any(_holds(box, face.box) for box in people)]
+    boxes = people(things)
+    found = [face for face in detections if any(_holds(box, face.box) for box in boxes)]
     seen = {"face:face": max(face.confidence for face in found) / 100} if found else {}
     wanted = frozenset(ATTRIBUTES)
     for (face,) in pool.map(lambda detection: engine.describe(image, [detection], wanted), found[:_FACES_READ]):
@@ -160,7 +160,8 @@ def faces(
     return seen
 
 
-def _people(things: Sequence[objects.Instance]) -> list[Box]:
+def people(things: Sequence[objects.Instance]) -> list[Box]:
+    """Where people are seen more likely than not."""
     return [thing.box for thing in things if thing.class_name == "person" and thing.score >= _PERSON]
 
 

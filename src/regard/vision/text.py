@@ -5,9 +5,10 @@ pieces that continue each other become one line. To find text without reading it
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Self
@@ -149,15 +150,23 @@ class TextReader:
         words = [word for strip in strips[:GLANCED] for word in self.words(image, strip)]
         return max((word.confidence for word in words), default=0.0) / 100
 
-    def read(self, image: NDArray[np.uint8], strips: Sequence[Strip] | None = None) -> list[Line]:
+    def read(
+        self,
+        image: NDArray[np.uint8],
+        strips: Sequence[Strip] | None = None,
+        words_in: Callable[[Strip], list[Word]] | None = None,
+    ) -> list[Line]:
         """The lines in a picture in reading order, or those in some strips of what `find` gave.
 
-        At most `MAX_WORDS` words are read, those that come first.
+        At most `MAX_WORDS` words are read, those that come first. `words_in` stands for `words` where some strips
+        have been read before; it is called from several threads.
         """
+        if words_in is None:
+            words_in = partial(self.words, image)
         words: list[list[Word]] = []
         left = MAX_WORDS
         for part in _parts(self.find(image) if strips is None else strips, MAX_WORDS // 4):
-            for found in self._workers.map(lambda strip: self.words(image, strip), part):
+            for found in self._workers.map(words_in, part):
                 words.append(found[:left])
                 left -= len(words[-1])
             if left == 0:

@@ -15,6 +15,7 @@ from regard.wire.serialise import serialise
 from regard.wire.service import TARGET_PREFIX, operation_names
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
+NO_HEADERS: Mapping[str, str] = {}
 _NAMES = frozenset(operation_names())
 
 
@@ -22,7 +23,8 @@ _NAMES = frozenset(operation_names())
 class Request:
     """An HTTP request. `path` and `query` are as sent, still percent-encoded, the query without its `?`.
 
-    `headers` are pairs of lower-case name and value in the order sent, the bytes read as Latin-1.
+    `headers` are pairs of lower-case name and value in the order sent, the bytes read as Latin-1. `client_ip` is
+    the address that the request came from.
     """
 
     method: str
@@ -30,6 +32,7 @@ class Request:
     query: str
     headers: list[tuple[str, str]]
     body: bytes
+    client_ip: str = ""
 
     def header(self, name: str) -> str | None:
         """The value of a header by its lower-case name, repeated ones joined by a comma; None if absent."""
@@ -62,13 +65,15 @@ def operation_name(request: Request) -> str:
     return name
 
 
-def success(operation: OperationModel, result: Mapping[str, Any], request_id: str) -> Response:
-    """The answer with an operation's result; see `serialise` for what it raises."""
-    return _response(200, [], serialise(operation, result), request_id)
+def success(
+    operation: OperationModel, result: Mapping[str, Any], request_id: str, headers: Mapping[str, str] = NO_HEADERS
+) -> Response:
+    """The answer with an operation's result and further headers; see `serialise` for what it raises."""
+    return _response(200, [*headers.items()], serialise(operation, result), request_id)
 
 
-def failure(error: ServiceError, request_id: str) -> Response:
-    """The answer with an error.
+def failure(error: ServiceError, request_id: str, headers: Mapping[str, str] = NO_HEADERS) -> Response:
+    """The answer with an error and further headers.
 
     The message stands under both spellings, since SDKs differ in the one they read. `Logref` is the id of
     the request, by which an operator finds it in the log.
@@ -81,7 +86,7 @@ def failure(error: ServiceError, request_id: str) -> Response:
         "message": error.message,
         **error.members,
     }
-    return _response(error.status, [("x-amzn-errortype", error.code)], orjson.dumps(body), request_id)
+    return _response(error.status, [("x-amzn-errortype", error.code), *headers.items()], orjson.dumps(body), request_id)
 
 
 def _response(status: int, extra: list[tuple[str, str]], body: bytes, request_id: str) -> Response:

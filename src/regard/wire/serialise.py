@@ -29,7 +29,12 @@ def serialise(operation: OperationModel, result: Mapping[str, Any]) -> bytes:
     TypeError for an unknown member or a value of the wrong type; ValueError for a number that is not
     finite or out of the type's range, and for a naive datetime.
     """
-    return orjson.dumps(_structure(output_shape(operation), result))
+    return serialise_value(output_shape(operation), result)
+
+
+def serialise_value(shape: Shape, value: Any) -> bytes:
+    """A part of a response, by the shape of that part."""
+    return orjson.dumps(_value(shape, value))
 
 
 def _value(shape: Shape, value: Any) -> Any:

@@ -56,6 +56,36 @@ await call("ListFaces", collection);
 await call("SearchFaces", { ...collection, FaceId: FaceIds[0] });
 await call("SearchFacesByImage", { ...collection, Image: { Bytes: person } });
 
+// A film and a manifest that lie in the server's bucket.
+async function job(start, get, member, input) {
+  const { JobId } = await call(start, input);
+  for (;;) {
+    const answer = await call(get, { JobId });
+    if (!["CREATED", "QUEUED", "IN_PROGRESS"].includes(answer[member])) return answer;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+const Video = { S3Object: { Bucket: "local", Name: "interview.mp4" } };
+const kinds = {
+  LabelDetection: {},
+  FaceDetection: {},
+  FaceSearch: collection,
+  PersonTracking: {},
+  CelebrityRecognition: {},
+  ContentModeration: {},
+  TextDetection: {},
+  SegmentDetection: { SegmentTypes: ["SHOT", "TECHNICAL_CUE"] },
+};
+for (const [kind, input] of Object.entries(kinds)) {
+  await job(`Start${kind}`, `Get${kind}`, "JobStatus", { Video, ...input });
+}
+await job("StartMediaAnalysisJob", "GetMediaAnalysisJob", "Status", {
+  OperationsConfig: { DetectModerationLabels: {} },
+  Input: { S3Object: { Bucket: "local", Name: "manifest.jsonl" } },
+  OutputConfig: { S3Bucket: "local" },
+});
+await call("ListMediaAnalysisJobs", {});
+
 await call("CreateUser", { ...collection, UserId: "u" });
 await call("AssociateFaces", { ...collection, UserId: "u", FaceIds });
 await call("ListUsers", collection);

@@ -1,0 +1,200 @@
+"""The steps of a job: plan, parts, conclusion, notification. Each may be taken twice and then changes nothing.
+
+What a step gives is kept in one transaction with the tasks that follow from it, so that a job goes on from there
+whoever is killed. An error that may pass is raised, for the queue to try again later; any other ends the job, with
+a sentence that its client can read.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import psycopg
+import structlog
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoEndpoint
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
+
+from regard.jobs import flow
+from regard.jobs.work import Check, Deliver, Ended, Interrupted, JobFailed, Work
+from regard.settings import Settings
+from regard.store import jobs
+from regard.store.database import Database
+from regard.store.jobs import FAILED, IN_PROGRESS, SUCCEEDED, Job, Parts, Result
+
+# How often a step is tried, whether an error or the death of the worker ended it.
+ATTEMPTS = 6
+NOTIFICATION_ATTEMPTS = 10
+_FIRST_PAUSE_S, _PAUSE_GROWTH, _LONGEST_PAUSE_S = 2, 4, 3600
+
+_INTERNAL_ERROR = "The service experienced an internal error."
+_GIVEN_UP = f"The analysis was given up after {ATTEMPTS} attempts"
+_PASSING_CODES = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "ServiceUnavailable"})
+
+_log = structlog.get_logger(__name__)
+
+
+def pause_s(attempt: int) -> int:
+    """How long to wait after attempt number `attempt`, from zero: eleven minutes in all for `ATTEMPTS`."""
+    return min(_FIRST_PAUSE_S * int(_PAUSE_GROWTH**attempt), _LONGEST_PAUSE_S)
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """Whether the same may succeed later: the database or the object storage was away, or memory was short."""
+    match error:
+        case None:
+            return False
+        case OperationalError() | psycopg.OperationalError() | NoConnection():
+            return True
+        case NoEndpoint() | HTTPClientError() | MemoryError():
+            return True
+        case ClientError():
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return status >= 500 or error.response.get("Error", {}).get("Code") in _PASSING_CODES
+    return may_pass(error.__cause__)
+
+
+class NotDelivered(Exception):
+    """A notification is to be sent again later."""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Takes the steps of jobs.
+
+    `deliver` is for notifications; without it they stay PENDING. `ended` hears of the end of each.
+    """
+
+    settings: Settings
+    database: Database
+    works: Mapping[str, Work]
+    deliver: Deliver | None = None
+    ended: Ended | None = None
+
+    def plan(self, job_id: str, attempt: int, check: Check) -> None:
+        def step(job: Job, work: Work) -> None:
+            if job.parts_total is not None:
+                return
+            plan = work.plan(job)
+            check()
+            with self.database.begin() as connection:
+                flow.planned(connection, job, plan)
+            _log.info("job planned", job_id=job_id, kind=job.kind, parts=plan.parts)
+
+        self._take(job_id, attempt, step)
+
+    def part(self, job_id: str, number: int, attempt: int, check: Check) -> None:
+        def step(job: Job, work: Work) -> None:
+            with self.database.read() as connection:
+                if jobs.has_part(connection, job, number):
+                    return
+            part = work.do(job, number, check)
+            with self.database.begin() as connection:
+                flow.part_done(connection, job, number, part)
+            _log.info("part done", job_id=job_id, kind=job.kind, part=number, parts=job.parts_total)
+
+        self._take(job_id, attempt, step)
+
+    def conclude(self, job_id: str, attempt: int, check: Check) -> None:
+        def step(job: Job, work: Work) -> None:
+            results = _checked(work.conclude(job, Parts(self.database, job)), check)
+            with self.database.engine.connect() as connection:
+                if not flow.succeeded(connection, job, results):
+                    return  # another worker was quicker, or the job was cancelled
+                self._end(connection, job, SUCCEEDED)
+                connection.commit()
+            _log.info("job succeeded", job_id=job_id, kind=job.kind)
+
+        self._take(job_id, attempt, step)
+
+    def fail(self, job: Job, message: str, code: str = "INTERNAL_ERROR") -> bool:
+        """End a job in vain; False if it had ended."""
+        with self.database.begin() as connection:
+            ended = flow.failed(connection, job, message, code)
+            if ended:
+                self._end(connection, job, FAILED)
+        if ended:
+            _log.warning("job failed", job_id=job.job_id, kind=job.kind, message=message)
+        return ended
+
+    def notify(self, job_id: str, attempt: int) -> None:
+        """Deliver the notification of a job that has ended, at least once.
+
+        It is a mapping with the members `JobId`, `Status`, `API` (such as StartLabelDetection), `Timestamp` (when
+        the job ended, in milliseconds), `StatusMessage` (None where all is well), `AccountId`, and `Request`: the
+        job's request as AWS shapes it, with `JobTag`, `Video` and `NotificationChannel` where they were given.
+        """
+        with self.database.read() as connection:
+            job = jobs.get(connection, job_id)
+        if job is None or job.notification != jobs.PENDING or job.completed_at is None or self.deliver is None:
+            return
+        notification = {
+            "JobId": job.job_id,
+            "Status": job.status,
+            "API": f"Start{job.kind}",
+            "Timestamp": round(job.completed_at.timestamp() * 1000),
+            "StatusMessage": job.status_message,
+            "AccountId": job.account_id,
+            "Request": job.request,
+        }
+        try:
+            told = self.deliver(notification)
+            outcome = f"delivered to {' and '.join(told)}" if told else "not asked for"
+        except Exception as error:
+            _log.warning("notification not delivered", job_id=job_id, attempt=attempt + 1, cause=str(error))
+            if attempt + 1 < NOTIFICATION_ATTEMPTS:
+                raise NotDelivered from error
+            outcome = f"not delivered in {NOTIFICATION_ATTEMPTS} attempts: {error}"
+        with self.database.begin() as connection:
+            jobs.notified(connection, job, outcome)
+
+    def purge(self) -> None:
+        """Forget the jobs that ended too long ago."""
+        with self.database.begin() as connection:
+            count = jobs.purge(connection, timedelta(days=self.settings.job_retention_days))
+        if count:
+            _log.info("jobs forgotten", count=count, days=self.settings.job_retention_days)
+
+    def _end(self, connection: Connection, job: Job, status: str) -> None:
+        if self.ended is not None:
+            self.ended(connection, job, status)
+
+    def _take(self, job_id: str, attempt: int, step: Callable[[Job, Work], None]) -> None:
+        """Take a step of a job that is in progress, or end the job in vain."""
+        with self.database.read() as connection:
+            job = jobs.get(connection, job_id)
+        if job is None or job.status != IN_PROGRESS:
+            return
+        if attempt >= ATTEMPTS:
+            self.fail(job, f"{_GIVEN_UP}: the process that worked at it was ended each time.")
+            return
+        try:
+            step(job, self._work(job))
+        except Interrupted:
+            raise
+        except Exception as error:
+            passing = may_pass(error)
+            if passing and attempt + 1 < ATTEMPTS:
+                _log.warning("step to be taken again", job_id=job_id, attempt=attempt + 1, cause=str(error))
+                raise
+            if passing:
+                self.fail(job, f"{_GIVEN_UP}: the database, the object storage or memory was not available.")
+            elif isinstance(error, JobFailed):
+                self.fail(job, str(error), error.code)
+            else:
+                _log.exception("step failed", job_id=job_id, kind=job.kind)
+                self.fail(job, _INTERNAL_ERROR)
+
+    def _work(self, job: Job) -> Work:
+        try:
+            return self.works[job.kind]
+        except KeyError:
+            raise JobFailed(f"{job.kind} is not implemented by this deployment.") from None
+
+
+def _checked(results: Iterator[Result], check: Check) -> Iterator[Result]:
+    for result in results:
+        check()
+        yield result

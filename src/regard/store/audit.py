@@ -1,0 +1,237 @@
+"""Queries about the audit log, which is only added to.
+
+Whoever appends holds the lock of the chain's head until the end of the transaction, so the log has one order
+whatever number of processes write it. These queries take psycopg's own connections: an appended record is waited
+for by a request, and two round trips to the database are all that it should cost.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from sqlalchemy.engine import Connection as PooledConnection
+
+Connection = psycopg.Connection[Any]
+
+_HEAD_LOCK = 0x41756469_74  # "Audit"
+_SERVER_LOCKS = 0x4175_6469  # the class of locks that say which processes live
+_HEAD = """
+    SELECT seq, hash, convert_from(content, 'UTF8')::json ->> 'ts' FROM audit_records ORDER BY seq DESC LIMIT 1"""
+_TIME = """
+    SELECT convert_from(content, 'UTF8')::json ->> 'ts' FROM audit_records WHERE seq >= %s ORDER BY seq LIMIT 1"""
+_INSERT = """
+    INSERT INTO audit_records (seq, content, hash, seal)
+    SELECT * FROM unnest(%b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[])"""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record: canonical JSON, its SHA-256, and a keyed digest of that."""
+
+    seq: int
+    content: bytes
+    hash: bytes
+    seal: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last record of the log: its number, hash and time."""
+
+    seq: int
+    hash: bytes
+    ts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A signed checkpoint as it is kept."""
+
+    size: int
+    note: str
+    made_at: datetime
+
+
+def driver(connection: PooledConnection) -> Connection:
+    """psycopg's connection under SQLAlchemy's, in the same transaction."""
+    under: Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    return under
+
+
+def locked_head(connection: Connection) -> Head | None:
+    """The end of the log, locked until the transaction ends; None while there is no record."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_HEAD_LOCK,))
+    return head(connection)  # a statement of its own: it sees what was committed while the lock was waited for
+
+
+@contextmanager
+def at_head(connection: Connection) -> Iterator[Head | None]:
+    """A transaction that begins with `locked_head`, all in one round trip; of a connection outside the pool."""
+    try:
+        cursor = connection.execute(f"BEGIN; SELECT pg_advisory_xact_lock({_HEAD_LOCK}); {_HEAD}", prepare=False)
+        cursor.nextset()
+        cursor.nextset()
+        row = cursor.fetchone()
+        yield None if row is None else Head(*row)
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(psycopg.Error):
+            connection.rollback()
+        raise
+
+
+def head(connection: Connection) -> Head | None:
+    """The end of the log; None while there is no record."""
+    row = connection.execute(_HEAD).fetchone()
+    return None if row is None else Head(*row)
+
+
+def append(connection: Connection, records: Sequence[Record]) -> None:
+    """Add records after the locked head."""
+    connection.execute(
+        _INSERT,
+        (
+            [record.seq for record in records],
+            [record.content for record in records],
+            [record.hash for record in records],
+            [record.seal for record in records],
+        ),
+    )
+
+
+def hashes(connection: Connection, first: int, last: int) -> list[bytes]:
+    """The hashes of the records first … last."""
+    rows = connection.execute("SELECT hash FROM audit_records WHERE seq BETWEEN %s AND %s ORDER BY seq", (first, last))
+    return [hashed for (hashed,) in rows]
+
+
+def nodes(connection: Connection, level: int, start: int, stop: int) -> list[bytes]:
+    """The kept hashes start … stop-1 of a level of the tree."""
+    rows = connection.execute(
+        "SELECT hash FROM audit_nodes WHERE level = %s AND index >= %s AND index < %s ORDER BY index",
+        (level, start, stop),
+    )
+    return [hashed for (hashed,) in rows]
+
+
+def add_node(connection: Connection, level: int, index: int, hashed: bytes) -> None:
+    connection.execute("INSERT INTO audit_nodes (level, index, hash) VALUES (%s, %s, %s)", (level, index, hashed))
+
+
+def find(connection: Connection, seq: int) -> Record | None:
+    row = connection.execute("SELECT seq, content, hash, seal FROM audit_records WHERE seq = %s", (seq,)).fetchone()
+    return None if row is None else Record(*row)
+
+
+def first_at(connection: Connection, moment: str) -> int:
+    """The seq of the first record not before a time (as records write it); one past the last if there is none.
+
+    Times never go back, so a search by halves finds it, and no index needs to be kept or checked.
+    """
+    end = head(connection)
+    low, high = 1, 1 if end is None else end.seq + 1
+    while low < high:
+        middle = (low + high) // 2
+        row = connection.execute(_TIME, (middle,)).fetchone()
+        if row is not None and row[0] < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def stream(connection: Connection, first: int, last: int) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+    """Seq, content, hash and seal of the records first … last in order, however many: they are not held at once."""
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(
+            "COPY (SELECT seq, content, hash, seal FROM audit_records WHERE seq BETWEEN %s AND %s ORDER BY seq) "
+            "TO STDOUT (FORMAT BINARY)",
+            (first, last),
+        ) as copy,
+    ):
+        copy.set_types(["int8", "bytea", "bytea", "bytea"])
+        yield from copy.rows()
+
+
+def every_node(connection: Connection) -> dict[tuple[int, int], bytes]:
+    """All kept hashes of the tree by level and index: one for 256 records."""
+    rows = connection.execute("SELECT level, index, hash FROM audit_nodes")
+    return {(level, index): hashed for level, index, hashed in rows}
+
+
+def checkpoints(connection: Connection, limit: int | None = None) -> list[Checkpoint]:
+    """The checkpoints, newest first."""
+    rows = connection.execute("SELECT size, note, made_at FROM audit_checkpoints ORDER BY size DESC LIMIT %s", (limit,))
+    return [Checkpoint(*row) for row in rows]
+
+
+def add_checkpoint(connection: Connection, size: int, note: str) -> bool:
+    """Keep a checkpoint; False if there is one of that size."""
+    return bool(
+        connection.execute(
+            "INSERT INTO audit_checkpoints (size, note) VALUES (%s, %s) ON CONFLICT DO NOTHING", (size, note)
+        ).rowcount
+    )
+
+
+def open_intents(connection: Connection, seqs: Sequence[int], server: int) -> None:
+    """Remember that a process is about to do what these records announce."""
+    connection.execute("INSERT INTO audit_intents SELECT unnest(%s::bigint[]), %s", (list(seqs), server))
+
+
+def close_intents(connection: Connection, seqs: Iterable[int]) -> list[int]:
+    """Forget intents that have their outcome; those that were still open."""
+    rows = connection.execute("DELETE FROM audit_intents WHERE seq = ANY (%s) RETURNING seq", (list(seqs),))
+    return sorted(seq for (seq,) in rows)
+
+
+def pending_intents(connection: Connection) -> list[int]:
+    """The seqs of intents whose outcome is to come."""
+    return [seq for (seq,) in connection.execute("SELECT seq FROM audit_intents")]
+
+
+def live(connection: Connection, server: int) -> None:
+    """Say that the process `server` lives, for as long as this connection does."""
+    connection.execute("SELECT pg_advisory_lock(%s, %s)", (_SERVER_LOCKS, server))
+
+
+@contextmanager
+def orphaned(connection: Connection) -> Iterator[list[int]]:
+    """The intents of processes that live no more, which nobody else may conclude meanwhile."""
+    servers = [server for (server,) in connection.execute("SELECT DISTINCT server FROM audit_intents")]
+    taken = [
+        server
+        for server in servers
+        if connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (_SERVER_LOCKS, server)).fetchone() == (True,)
+    ]
+    try:
+        rows = connection.execute("SELECT seq FROM audit_intents WHERE server = ANY (%s) ORDER BY seq", (taken,))
+        yield [seq for (seq,) in rows]
+    finally:
+        for server in taken:
+            connection.execute("SELECT pg_advisory_unlock(%s, %s)", (_SERVER_LOCKS, server))
+
+
+def salts(connection: Connection, lookups: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The salts that there are, by lookup."""
+    return dict(
+        connection.execute("SELECT lookup, salt FROM audit_pseudonyms WHERE lookup = ANY (%s)", (list(lookups),))
+    )
+
+
+def add_salts(connection: Connection, lookups: Sequence[bytes], salts: Sequence[bytes]) -> None:
+    """Keep salts, except where another process was first. In one order, so that two cannot wait for each other."""
+    pairs = sorted(zip(lookups, salts, strict=True))
+    connection.execute(
+        "INSERT INTO audit_pseudonyms SELECT * FROM unnest(%s::bytea[], %s::bytea[]) ON CONFLICT DO NOTHING",
+        ([lookup for lookup, _ in pairs], [salt for _, salt in pairs]),
+    )
+
+
+def remove_salts(connection: Connection, lookups: Sequence[bytes]) -> int:
+    """Destroy salts; how many there were."""
+    return connection.execute("DELETE FROM audit_pseudonyms WHERE lookup = ANY (%s)", (list(lookups),)).rowcount

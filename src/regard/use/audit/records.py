@@ -1,0 +1,159 @@
+"""What a record of the audit log is: facts about one event as canonical JSON, chained by hashes.
+
+The canonical form is that of RFC 8785 for the values that occur here: UTF-8, keys sorted, no space between tokens,
+no escape but the necessary ones. A number with a fraction would be written differently by different languages, so
+there are none: it is text with up to four decimals ("99.87"). What is unknown is left out rather than null.
+
+    hash of a record = SHA-256(content)      its content has the hash of the record before it as `prev_hash`
+    seal of a record = HMAC-SHA256(key from the master key, hash)
+
+Whoever can write to the database but does not hold the master key cannot write a record with a valid seal.
+"""
+
+import hmac
+import json
+import math
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from regard.store.audit import Head, Record
+
+NO_HASH = bytes(32)  # what the first record has as the hash of the one before it
+DECIMALS = 4
+MAX_SAFE_INTEGER = 2**53 - 1
+MAX_TEXT = 1024  # of a user agent, a reason, a resource: longer ones are cut
+
+_CHAIN = frozenset(("seq", "ts", "prev_hash", "event"))
+
+# Every member that a record may have beside seq, ts, prev_hash and event, and what it says.
+MEMBERS: dict[str, str] = {
+    "request_id": "the x-amzn-RequestId of the answer",
+    "account": "the account of the caller",
+    "principal": "the access key that signed, or who ran a command",
+    "purpose": "the purpose of the access key",
+    "op": "the operation, as AWS names it",
+    "resource": "what it was carried out on, such as collection/staff",
+    "policies": "the use policies that held, NAME@VERSION, with the SHA-256 of each",
+    "models": "the versions of the networks that the operation used",
+    "requested": "threshold, maximum, attributes as asked for",
+    "effective": "the same as they were applied",
+    "input_digest": "keyed digests of the pictures that came in, or of where they lay; never the pictures",
+    "result": "how many matches or records, the highest similarity, pseudonyms of faces",
+    "subjects": "pseudonyms of the external image ids, users and faces that it concerned",
+    "decision": "effect, rule, policy and id of the decision",
+    "withheld": "how many matches or faces each rule took out of the response",
+    "review": "id, state and verdicts of a review by people",
+    "authorisation": "the authorisation record under which it was allowed",
+    "client": "address and user agent",
+    "error": "the code of the error that was answered",
+    "intent": "the seq of the intent that this concludes",
+    "count": "how many like events this record stands for",
+    "since": "when the first of them was",
+    "details": "what else belongs to the event",
+}
+
+
+START = Head(0, NO_HASH, "")
+
+
+def canonical(value: Any) -> bytes:
+    """The one form in which a value is hashed. TypeError or ValueError for what has no such form."""
+    return json.dumps(
+        _plain(value), ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+    ).encode()
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case None | bool():
+            return value
+        case int():
+            if abs(value) > MAX_SAFE_INTEGER:
+                raise ValueError("an integer that JSON readers may round")
+            return value
+        case float() | Decimal():
+            return decimal(value)
+        case str():
+            # A lone surrogate has no UTF-8.
+            return value.encode("utf-8", "replace").decode()
+        case datetime():
+            return timestamp(value)
+        case Mapping():
+            return {_key(key): _plain(member) for key, member in value.items() if member is not None}
+        case list() | tuple():
+            return [_plain(member) for member in value]
+        case _:
+            raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str) or not key.isascii():
+        raise TypeError("a key that is not ASCII text")  # its place would depend on how text is compared
+    return key
+
+
+def decimal(number: float | Decimal) -> str:
+    """A number as text: at most four decimals, no exponent, none of the zeros at the end."""
+    if not math.isfinite(number):
+        raise ValueError("not a number")
+    text = f"{number:.{DECIMALS}f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment in UTC, microseconds always there, so that the order of texts is that of time."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def chained(head: Head, event: str, facts: Mapping[str, Any], now: datetime, key: bytes) -> Record:
+    """The record that follows `head`, of checked facts.
+
+    Time never goes back: a clock that was set back repeats the last time until it has caught up.
+    """
+    content = canonical(
+        {
+            **facts,
+            "seq": head.seq + 1,
+            "ts": max(timestamp(now), head.ts),
+            "prev_hash": head.hash.hex(),
+            "event": event,
+        }
+    )
+    hashed = sha256(content).digest()
+    return Record(head.seq + 1, content, hashed, hmac.digest(key, hashed, "sha256"))
+
+
+def check(event: str, facts: Mapping[str, Any]) -> None:
+    """ValueError or TypeError for what cannot be recorded, before others wait for the same transaction."""
+    if unknown := facts.keys() - MEMBERS.keys():
+        raise ValueError(f"records have no member {', '.join(sorted(unknown))}")
+    if _CHAIN & set(_names(facts)):
+        raise ValueError(f"no member may be called {', '.join(sorted(_CHAIN))}")
+    canonical({**facts, "event": event})
+
+
+def _names(value: Any) -> Iterator[str]:
+    """The names of all members, however deep."""
+    if isinstance(value, Mapping):
+        for name, member in value.items():
+            yield name
+            yield from _names(member)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            yield from _names(member)
+
+
+def following(record: Record) -> Head:
+    """The head once `record` is there."""
+    return Head(record.seq, record.hash, facts(record.content)["ts"])
+
+
+def facts(content: bytes) -> dict[str, Any]:
+    """What a record says."""
+    said: dict[str, Any] = orjson.loads(content)
+    return said

@@ -1,0 +1,122 @@
+"""The opt-out gallery: people of whom the deployment keeps a face for the one purpose of not recognising them.
+
+It is a collection that belongs to no account, so that no client of the AWS API can reach it. There are few of them,
+and each is compared with: no index, nothing missed but what the threshold misses.
+"""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.engine import Connection
+
+from regard.celebrities import main_face
+from regard.operations.context import Services
+from regard.store import collections, faces
+from regard.store.collections import Collection
+from regard.store.database import Database
+from regard.vision.faces import FaceEngine
+from regard.wire.errors import InvalidParameterException
+
+COLLECTION_ID = "opt-outs"
+_PAGE = 1 << 12
+
+
+class OptOutError(Exception):
+    """The gallery cannot be changed so; the text tells the operator what to do."""
+
+
+class OptOuts:
+    """The gallery of a process, in step with the database. Any number of threads may use it at once."""
+
+    def __init__(self) -> None:
+        self._seen = (-1, -1)
+        self._embeddings = np.empty((0, 0), np.float32)
+        self._reading = threading.Lock()
+
+    def alike(self, services: Services, embeddings: NDArray[np.float32], similarity: float) -> NDArray[np.bool_]:
+        """Which of the embeddings [n, d] have at least this Similarity to somebody who opted out.
+
+        InvalidParameterException if those were embedded by another network: nobody may be searched for then.
+        """
+        known = self._known(services)
+        if not len(known) or not len(embeddings):
+            return np.zeros(len(embeddings), bool)
+        engine = services.vision.faces
+        scores = engine.compare(embeddings, known).max(axis=1)
+        return np.asarray(engine.similarity.similarity(scores) >= similarity)
+
+    def _known(self, services: Services) -> NDArray[np.float32]:
+        with services.database.read() as connection:
+            collection = collections.find(connection, None, COLLECTION_ID)
+        if collection is None or not collection.face_count:
+            return np.empty((0, 0), np.float32)
+        running = services.vision.faces.model_version
+        if collection.face_model_version != running:
+            raise InvalidParameterException(
+                f"The opt-out gallery was made with face model {collection.face_model_version}, and this server runs "
+                f"{running}: nobody is identified until the operator has made it anew."
+            )
+        with self._reading:
+            if self._seen != (collection.key, collection.version):
+                with services.database.read() as connection:
+                    kept = every(connection, collection)
+                self._embeddings = np.stack([face.embedding for face in kept]) if kept else np.empty((0, 0), np.float32)
+                self._seen = (collection.key, collection.version)
+            return self._embeddings
+
+
+def every(connection: Connection, collection: Collection) -> list[faces.Face]:
+    """The faces of the gallery; `external_image_id` is the reference that the operator gave."""
+    found: list[faces.Face] = []
+    while page := faces.page(connection, collection.key, found[-1].key if found else 0, _PAGE):
+        found += page
+    return found
+
+
+def add(database: Database, engine: FaceEngine, reference: str, pictures: list[Path]) -> list[tuple[Path, str]]:
+    """Keep the largest face of each picture under a reference; the pictures that gave none, and why.
+
+    Raises `OptOutError` if the gallery was made with another network.
+    """
+    found = [(file, main_face(engine, file)) for file in pictures]
+    new = [replace(face, external_image_id=reference) for _, face in found if not isinstance(face, str)]
+    if new:
+        with database.begin() as connection:
+            while (collection := collections.find(connection, None, COLLECTION_ID, lock=True)) is None:
+                collections.create(connection, None, COLLECTION_ID, engine.model_version)
+            if collection.face_model_version != engine.model_version:
+                if collection.face_count:
+                    raise OptOutError(
+                        f"The opt-out gallery was made with face model {collection.face_model_version}, and this is "
+                        f"{engine.model_version}: `regard opt-outs remove` everybody, then add them anew."
+                    )
+                collections.delete(connection, collection.key)
+                collections.create(connection, None, COLLECTION_ID, engine.model_version)
+                collection = collections.find(connection, None, COLLECTION_ID, lock=True) or collection
+            faces.add(connection, collection, new)
+    return [(file, face) for file, face in found if isinstance(face, str)]
+
+
+def references(database: Database) -> dict[str, int]:
+    """Who opted out, by the references, and by how many faces each."""
+    with database.read() as connection:
+        collection = collections.find(connection, None, COLLECTION_ID)
+        kept = [] if collection is None else every(connection, collection)
+    counts: dict[str, int] = {}
+    for face in kept:
+        counts[face.external_image_id or ""] = counts.get(face.external_image_id or "", 0) + 1
+    return counts
+
+
+def remove(database: Database, reference: str) -> int:
+    """Forget the faces under a reference, as after a withdrawn objection; how many there were."""
+    with database.begin() as connection:
+        collection = collections.find(connection, None, COLLECTION_ID, lock=True)
+        if collection is None:
+            return 0
+        gone = [face.key for face in every(connection, collection) if face.external_image_id == reference]
+        faces.delete(connection, collection, gone)
+        return len(gone)

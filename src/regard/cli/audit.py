@@ -1,9 +1,10 @@
 """`regard audit`: read the audit log, check it, and prove to others what is in it."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,18 +109,23 @@ def verify(
     What was cut off at the end together with its checkpoints is found only against a checkpoint that was held
     elsewhere: give it with --checkpoint.
     """
-    from regard.use.audit import checkpoints
+    from regard.use.audit import checkpoints, spans
     from regard.use.audit.verify import verify as verified
 
     with open_log() as log:
         pins = [note for path in checkpoint or () for note in checkpoints.notes(path.read_text("utf-8"))]
         closed = log.close_orphans()
         with _reading(log) as connection, _bar() as bar:
-
-            def watch(rows: Iterable[Any], total: int) -> Iterable[Any]:
-                return bar.track(rows, total, description="records", update_period=0.5)
-
-            verdict = verified(connection, log.seal_key, checkpoints.Signer(log.sealer).verifier, pins, watch)
+            task = bar.add_task("records", total=None)
+            share = partial(spans.shared, log.database.conninfo, log.seal_key, processes=settings().threads)
+            verdict = verified(
+                connection,
+                log.seal_key,
+                checkpoints.Signer(log.sealer).verifier,
+                pins,
+                lambda done, total: bar.update(task, completed=done, total=total),
+                share,
+            )
     for seq in closed:
         typer.echo(f"record {seq} announced a change by a server that was killed: noted as interrupted")
     for finding in verdict.findings:

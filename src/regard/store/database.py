@@ -97,6 +97,11 @@ class Database:
         return {"connect_timeout": _CONNECT_TIMEOUT_S, **self.engine.dialect.create_connect_args(self.engine.url)[1]}
 
     @property
+    def conninfo(self) -> str:
+        """Where the database is, as libpq reads it, for other processes. The password is in it."""
+        return self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    @property
     def folder(self) -> Path | None:
         """Where the embedded PostgreSQL keeps its files; None for another one."""
         return None if self._embedded is None else self._embedded.folder

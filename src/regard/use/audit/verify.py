@@ -7,7 +7,8 @@ elsewhere. What is cut off at the end is missed by a checkpoint that stands for 
 """
 
 import hmac
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -20,7 +21,9 @@ from regard.use.audit import merkle
 from regard.use.audit.checkpoints import Checkpoint, NoteError, Verifier, opened
 from regard.use.audit.log import INTENT
 from regard.use.audit.records import NO_HASH
+from regard.use.audit.spans import RECORDS, Row, Span, is_sound, moment, said_of_intent
 
+SHARED = 200_000  # records from which on it pays to start processes
 MAX_FINDINGS = 100  # told one by one; a log that was overwritten has as many as records
 
 
@@ -56,31 +59,36 @@ class Verdict:
             self.findings.append(Finding(seq, text))
 
 
-_TS_BYTES = len("2026-01-01T00:00:00.000000Z")
 _KEPT = {merkle.FANOUT**level: level for level in range(1, 8)}
 
-Row = tuple[int, bytes, bytes, bytes]
-Watch = Callable[[Iterable[Row], int], Iterable[Row]]
-
-
-def unwatched(rows: Iterable[Row], _total: int) -> Iterable[Row]:
-    return rows
+Share = Callable[[int], AbstractContextManager[Iterator[Span]]]
+"""Gives the spans of so many records, checked by other processes: see `spans.shared`."""
 
 
 def verify(
-    connection: Connection, seal_key: bytes, verifier: Verifier, pins: Sequence[str] = (), watch: Watch = unwatched
+    connection: Connection,
+    seal_key: bytes,
+    verifier: Verifier,
+    pins: Sequence[str] = (),
+    passed: Callable[[int, int], None] = lambda _done, _total: None,
+    share: Share | None = None,
 ) -> Verdict:
-    """Read the log from end to end. `pins` are signed notes from outside; `watch` may show how far it is.
+    """Read the log from end to end. `pins` are signed notes from outside.
 
-    `connection` should be a transaction that sees one state of the database.
+    `passed` is told how many records have been gone through, of how many. `connection` should be a transaction that
+    sees one state of the database. With `share`, processes help where the log is long.
     """
     verdict = Verdict()
     claims = _claims(connection, verifier, pins, verdict)
     head = stored.head(connection)
     total = 0 if head is None else head.seq
     walk = _Walk(verdict, seal_key, claims)
-    for row in watch(stored.stream(connection, 1, total), total):
-        walk.pass_(row)
+    with share(total) if share is not None and total >= SHARED else nullcontext(_whole(total)) as spans:
+        for span in spans:
+            if not walk.pass_span(span):
+                for row in stored.stream(connection, span.first, span.last):
+                    walk.pass_(row)
+            passed(span.last, total)
     walk.end()
     verdict.records = walk.expected - 1
     _check_nodes(walk.nodes, stored.every_node(connection), verdict)
@@ -95,6 +103,12 @@ def verify(
     if verdict.good:
         verdict.covered = max(claims, default=0)
     return verdict
+
+
+def _whole(total: int) -> Iterator[Span]:
+    """All records in spans that nobody has looked at."""
+    for first in range(1, total + 1, RECORDS):
+        yield Span(first, min(first + RECORDS - 1, total), sound=False)
 
 
 def _claims(
@@ -120,11 +134,7 @@ def _claims(
 
 
 class _Walk:
-    """Goes along the chain, record by record.
-
-    Records are canonical JSON and no member inside another has the name of one of the chain's, so what links a
-    record to the one before it can be looked for in its bytes; what does not pass so is read in full.
-    """
+    """Goes along the chain, record by record; what does not pass at a glance is read in full."""
 
     def __init__(self, verdict: Verdict, seal_key: bytes, claims: dict[int, list[Checkpoint]]) -> None:
         self.expected = 1
@@ -139,25 +149,31 @@ class _Walk:
         self._block: list[bytes] = []
 
     def pass_(self, row: Row) -> None:
-        seq, content, hashed, seal = row
-        at = content.rfind(b'"ts":"') + 6
-        ts = content[at : at + _TS_BYTES]
-        if (
-            seq == self.expected
-            and self._previous_good
-            and self._suspect is None
-            and sha256(content).digest() == hashed
-            and hmac.digest(self._seal_key, hashed, "sha256") == seal
-            and b'"prev_hash":"%b"' % self._previous.hex().encode() in content
-            and b'"seq":%d,' % seq in content
-            and ts >= self._ts
-        ):
-            if b'"intent"' in content:
-                self._follow_intent(seq, orjson.loads(content))
+        seq, content, hashed, _ = row
+        ts = moment(content)
+        if self._undoubted and is_sound(row, self._seal_key, self.expected, self._previous) and ts >= self._ts:
+            if (said := said_of_intent(content)) is not None:
+                self._follow_intent(seq, said)
             self._previous, self._ts, self.expected = hashed, ts, seq + 1
-            self._grow(seq, hashed)
+            self._grow(seq, hashed, merkle.leaf(hashed))
         else:
             self._scrutinise(row)
+
+    def pass_span(self, span: Span) -> bool:
+        """Whether a span is sound and follows from what came before; else its records are to be passed one by one."""
+        follows = span.first == self.expected and span.previous == self._previous and span.since >= self._ts
+        if not (span.sound and follows and self._undoubted):
+            return False
+        for seq, said in span.intents:
+            self._follow_intent(seq, said)
+        for seq, hashed, leaf in zip(range(span.first, span.last + 1), span.hashes, span.leaves, strict=True):
+            self._grow(seq, hashed, leaf)
+        self._previous, self._ts, self.expected = span.hashes[-1], span.until, span.last + 1
+        return True
+
+    @property
+    def _undoubted(self) -> bool:
+        return self._previous_good and self._suspect is None
 
     def _follow_intent(self, seq: int, said: dict[str, Any]) -> None:
         if said.get("event") == INTENT:
@@ -178,7 +194,7 @@ class _Walk:
         self._previous, self._previous_good = hashed, not wrong
         self._ts = str(said.get("ts", "")).encode() or self._ts
         self._follow_intent(seq, said)
-        self._grow(seq, hashed)
+        self._grow(seq, hashed, merkle.leaf(hashed))
         self.expected = seq + 1
 
     def end(self) -> None:
@@ -229,8 +245,8 @@ class _Walk:
         elif str(said.get("ts", "")).encode() < self._ts and self._previous_good:
             self._verdict.add(seq, "is older than the one before it")
 
-    def _grow(self, seq: int, hashed: bytes) -> None:
-        self._block.append(merkle.leaf(hashed))
+    def _grow(self, seq: int, hashed: bytes, leaf: bytes) -> None:
+        self._block.append(leaf)
         if self._tree.size + len(self._block) == seq and seq in self._claims:
             self._compare(seq, hashed)
         if len(self._block) == merkle.FANOUT:

@@ -21,6 +21,8 @@ from regard.store.embedded import EmbeddedPostgres
 MINIMUM_VERSION = 14
 _MIGRATION_LOCK = 0x52656761_7264  # "Regard": one process migrates at a time
 _CONNECT_TIMEOUT_S = 5
+_TRUSTED_S = 0.5  # for so long after its last use a connection is taken to be alive if it is not closed
+_USED = "used"
 _CONNECT_PATIENCE_S = 20.0
 _LOCK_PATIENCE_S = 10  # for another change of the same collection to end
 _CONNECT = {"connect_timeout": _CONNECT_TIMEOUT_S, "options": f"-c lock_timeout={_LOCK_PATIENCE_S}s"}
@@ -45,7 +47,8 @@ class Database:
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._embedded = embedded
         sa.event.listen(self.engine, "do_connect", self._connect)
-        sa.event.listen(self.engine, "checkout", _refuse_if_ended)
+        sa.event.listen(self.engine, "checkout", self._check)
+        sa.event.listen(self.engine, "checkin", _note_use)
         try:
             with self.engine.connect() as connection:
                 version = connection.connection.driver_connection.info.server_version  # type: ignore[union-attr]
@@ -116,6 +119,23 @@ class Database:
     def close(self) -> None:
         self.engine.dispose()
 
+    def _check(self, connection: Any, record: Any, _proxy: Any) -> None:
+        """Have a connection replaced whose other end is gone: a restarted database costs a reconnect, not an error.
+
+        Asking costs a round trip, so one that was used a moment ago is only looked at: a server that ends closes its
+        connections, and there is nothing else to read from one that is idle.
+        """
+        try:
+            if time.monotonic() - record.info.get(_USED, 0.0) > _TRUSTED_S:
+                self.engine.dialect.do_ping(connection)
+                return
+        except psycopg.Error as error:
+            raise sa.exc.DisconnectionError("the server does not answer") from error
+        closed = select.poll()
+        closed.register(connection.fileno(), select.POLLIN)
+        if closed.poll(0):
+            raise sa.exc.DisconnectionError("the server has closed the connection")
+
     def _connect(self, _dialect: Any, _record: Any, args: Any, kwargs: Any) -> psycopg.Connection[Any]:
         """Connect; an embedded database that died is revived and waited for."""
         deadline = time.monotonic() + (_CONNECT_PATIENCE_S if self._embedded else 0.0)
@@ -136,16 +156,8 @@ def raw(connection: Connection) -> psycopg.Connection[Any]:
     return connection.connection.driver_connection  # type: ignore[return-value]
 
 
-def _refuse_if_ended(connection: psycopg.Connection[Any], _record: Any, _proxy: Any) -> None:
-    """Have a connection replaced whose other end is gone, so that a restarted database costs a reconnect, not an error.
-
-    A server that ends closes its connections. There is nothing to read from one that is idle but that, so looking
-    is enough, and asking, which would cost a round trip each time, is not needed.
-    """
-    ended = select.poll()
-    ended.register(connection.fileno(), select.POLLIN)
-    if ended.poll(0):
-        raise sa.exc.DisconnectionError("the server has closed the connection")
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info[_USED] = time.monotonic()
 
 
 def migrate(engine: sa.Engine) -> None:

@@ -14,7 +14,7 @@ _OF_RESOURCE = (
 
 
 def get(connection: Connection, arn: str) -> dict[str, str]:
-    return dict(connection.execute(_OF_RESOURCE, {"arn": arn}).tuples().all())
+    return {row.key: row.value for row in connection.execute(_OF_RESOURCE, {"arn": arn})}
 
 
 def put(connection: Connection, arn: str, new: Mapping[str, str]) -> None:

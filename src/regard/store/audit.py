@@ -89,6 +89,12 @@ def head(connection: Connection) -> Head | None:
     return None if row is None else Head(*row)
 
 
+def size(connection: Connection) -> int:
+    """How many records there should be: the number of the last one, whatever is in it."""
+    (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM audit_records").fetchone() or (0,)
+    return int(last)
+
+
 def append(connection: Connection, records: Sequence[Record]) -> None:
     """Add records after the locked head."""
     connection.execute(

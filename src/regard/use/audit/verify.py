@@ -80,8 +80,7 @@ def verify(
     """
     verdict = Verdict()
     claims = _claims(connection, verifier, pins, verdict)
-    head = stored.head(connection)
-    total = 0 if head is None else head.seq
+    total = stored.size(connection)
     walk = _Walk(verdict, seal_key, claims)
     with share(total) if share is not None and total >= SHARED else nullcontext(_whole(total)) as spans:
         for span in spans:

@@ -31,7 +31,7 @@ from regard.use.audit import access
 from regard.use.audit.keeper import Keeper, Kind, Refusals
 from regard.use.audit.requests import announced, recording
 from regard.use.authentication import authenticate
-from regard.use.book import Shelf
+from regard.use.book import shelf_of
 from regard.use.chain import Call, Shape, Stage
 from regard.use.consent import ConsentStage
 from regard.use.decisions import DECISION_HEADER
@@ -123,7 +123,7 @@ def create_app(services: Services) -> Starlette:
 
 def every_stage(services: Services) -> Sequence[Stage]:
     """What a request passes once it is known who signed it, in this order."""
-    book = book_on(Shelf())
+    book = book_on(shelf_of(services.database))
     return (
         Interactions(services.database),  # the first, so that it sees what all others have left of a response
         Standing(),

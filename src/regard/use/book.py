@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from regard.store import policies
 from regard.store.database import Database
@@ -158,6 +159,11 @@ def compiled(text: str, version: int = 0) -> Held | Document:
     return permissions.read(text, version) if text.lstrip().startswith("{") else hold(text, version)
 
 
+def shelf_of(database: Database) -> "Shelf":
+    """The shelf of a database: one in a process, whoever asks for it."""
+    return _SHELVES.setdefault(database, Shelf())
+
+
 class Shelf:
     """The book of a process. Any number of threads may use it at once."""
 
@@ -179,3 +185,6 @@ class Shelf:
         with database.snapshot() as connection:
             epoch, stored = policies.epoch(connection), policies.in_force(connection)
         return book_of(epoch, stored)
+
+
+_SHELVES: WeakKeyDictionary[Database, Shelf] = WeakKeyDictionary()

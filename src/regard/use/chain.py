@@ -7,7 +7,7 @@ Each stage is one rule of use. A stage may refuse (`decisions.deny`), change the
 change the response (withhold matches), add headers, and say in `facts` what the audit record must tell.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -60,9 +60,6 @@ class Stage(Protocol):
 
     def after(self, call: Call) -> None:
         """May change the response; not called when the operation failed."""
-
-
-Recorder = Callable[[Call, Handler], Response]
 
 
 class Shape:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from regard.operations.context import Services
 from regard.store import policies
 from regard.use.authentication import authenticate
-from regard.use.book import book_of, compiled
+from regard.use.book import book_of, compiled, shelf_of
 from regard.use.keys import Principal
 from regard.use.policy import PolicyError
 from regard.use.standing import objection
@@ -117,8 +117,7 @@ def permitted(services: Services, request: Request, action: str) -> Principal:
     principal = authenticate(services, request)
     if (found := objection(principal, request.client_ip, action)) is not None:
         raise AccessDeniedException(f"{found[0].capitalize()} forbids {action}: {found[1]}.")
-    with services.database.read() as connection:
-        document = book_of(0, policies.in_force(connection)).roles.get(principal.role)
+    document = shelf_of(services.database).at(services.database, principal.epoch).roles.get(principal.role)
     values = {"aws:SourceIp": request.client_ip, "aws:PrincipalAccount": principal.account_id}
     if document is None or not document.verdict(action, "*", values).allowed:
         raise AccessDeniedException(f"The role {principal.role} of {principal.access_key_id} does not allow {action}.")

@@ -5,7 +5,7 @@ What a rule can refuse by the request alone is refused here, before anything is 
 the operation did.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from regard.use.decisions import (
     use_policy,
 )
 from regard.use.guard import PolicyGuard, cited, floor_of
+from regard.use.matches import MATCHES, holders
 from regard.use.optouts import OptOuts
 from regard.use.permissions import Values
 from regard.use.policy import (
@@ -37,7 +38,6 @@ from regard.wire.errors import InvalidParameterException
 
 PURPOSE_TAG, BASIS_TAG, RETENTION_TAG = "use:purpose", "use:basis", "use:retention-days"
 
-_MATCHES = ("FaceMatches", "UserMatches")
 
 BookOf = Callable[[Call], Book]
 
@@ -143,7 +143,7 @@ class UsePolicy:
         gone = frozenset(MEMBERS[name] for name in guard.withheld)
         if gone:
             _strip(response, gone)
-        matches = [match for holder in _holders(response) for match in _clamp(holder, guard.floor)]
+        matches = [match for holder in holders(response) for match in _clamp(holder, guard.floor)]
         if matches or call.operation in asked.THRESHOLDS:
             similarities = [match["Similarity"] for match in matches]
             call.facts["result"] = {
@@ -262,16 +262,10 @@ def _strip(value: Any, members: frozenset[str]) -> None:
             _strip(inner, members)
 
 
-def _holders(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The structures that have matches: the response itself, or the people of a video."""
-    yield response
-    yield from response.get("Persons") or ()
-
-
 def _clamp(holder: dict[str, Any], floor: float) -> list[dict[str, Any]]:
     """Remove the matches below the floor; those that are left."""
     left: list[dict[str, Any]] = []
-    for name in _MATCHES:
+    for name in MATCHES:
         if holder.get(name):
             holder[name] = [match for match in holder[name] if match["Similarity"] >= floor]
             left += holder[name]

@@ -12,7 +12,7 @@ from regard.operations.context import Context, Services
 from regard.store.jobs import Job
 from regard.use import keys
 from regard.use.audit import AuditLog
-from regard.use.book import Shelf
+from regard.use.book import shelf_of
 from regard.use.chain import Call
 from regard.use.decisions import deny
 from regard.use.enforcement import UsePolicy, book_on
@@ -43,7 +43,7 @@ def context_of(services: Services) -> Callable[[Job], Context]:
 
     It raises AccessDeniedException where they no longer allow the job.
     """
-    rules = UsePolicy(book_on(Shelf()))
+    rules = UsePolicy(book_on(shelf_of(services.database)))
 
     def of(job: Job) -> Context:
         with services.database.read() as connection:

@@ -25,6 +25,7 @@ from regard.store.reviews import Review, Verdict
 from regard.use import asked
 from regard.use.book import Held
 from regard.use.chain import Call
+from regard.use.matches import MATCHES, holders
 from regard.use.policy import Review as ReviewRule
 from regard.use.seal import Sealer
 
@@ -33,7 +34,6 @@ STATE_HEADER = "x-regard-review-state"
 OPEN, DECIDED = "open", "decided"
 MAX_NOTE = 2000
 _HEADED = 10  # of the reviews of a page of a video's matches, those that the header names
-_MATCHES = ("FaceMatches", "UserMatches")
 
 Match = dict[str, Any]
 
@@ -74,11 +74,10 @@ class ReviewedMatches:
         groups = list(_groups(call))
         if not groups:
             return
-        pixels = _pixels(call)
-        begun = [_review(call, reviewing, group, pixels) for group in groups]
+        begun = [_review(call, reviewing, group) for group in groups]
         if reviewing.rule.mode == "withhold":
             confirmed = {identity for review in begun for identity in review.confirmed or ()}
-            for holder in _holders(call.response or {}):
+            for holder in holders(call.response or {}):
                 _keep(holder, confirmed)
         state = DECIDED if all(review.decided_at for review in begun) else OPEN
         call.headers[REVIEW_HEADER] = ",".join(review.review_id for review in begun[:_HEADED])
@@ -91,13 +90,8 @@ class ReviewedMatches:
         }
 
 
-def _holders(response: Mapping[str, Any]) -> Iterator[Any]:
-    yield response
-    yield from response.get("Persons") or ()
-
-
 def _keep(holder: dict[str, Any], confirmed: set[str]) -> None:
-    for name in _MATCHES:
+    for name in MATCHES:
         if holder.get(name):
             holder[name] = [match for match in holder[name] if _identity(match) in confirmed]
 
@@ -116,12 +110,12 @@ def _groups(call: Call) -> Iterator[Sequence[Match]]:
         for match in person.get("FaceMatches") or ():
             seen.setdefault(_identity(match), match)
     yield from ([match] for match in seen.values())
-    of_picture = [match for name in _MATCHES for match in response.get(name) or ()]
+    of_picture = [match for name in MATCHES for match in response.get(name) or ()]
     if of_picture:
         yield of_picture
 
 
-def _review(call: Call, reviewing: Reviewing, group: Sequence[Match], pixels: NDArray[np.uint8] | None) -> Review:
+def _review(call: Call, reviewing: Reviewing, group: Sequence[Match]) -> Review:
     services = call.context.services
     digest = _digest(call, [_identity(match) for match in group])
     with services.database.begin() as connection:
@@ -141,7 +135,7 @@ def _review(call: Call, reviewing: Reviewing, group: Sequence[Match], pixels: ND
             digest,
             candidates,
         )
-        return begin(call.context, connection, question, pixels)
+        return begin(call.context, connection, question, _pixels(call))
 
 
 def _candidate(match: Match) -> dict[str, Any]:

@@ -18,7 +18,7 @@ serve: $(VENV)/installed
 test: $(VENV)/installed $(NODE)/node_modules
 	$(BIN)/regard models fetch
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ import os
 
 from rich.console import Console
 
-from benchmarks import gallery, memory, networks, rival, serving, use, video
+from benchmarks import gallery, memory, networks, overload, rival, serving, use, video
 
 if __name__ == "__main__":
     with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 — not a file of ours
@@ -12,6 +12,7 @@ if __name__ == "__main__":
     Console().print(f"{os.cpu_count()} cores of {', '.join(sorted(names))}")
     networks.main()
     serving.main()
+    overload.main()
     memory.main()
     video.main()
     gallery.main()

@@ -1,135 +1,418 @@
-"""Searching 100,000 faces through the gallery, against brute force over what PostgreSQL keeps.
+"""Searching a collection through the gallery, against brute force, and beside approximate indexes.
 
 Scores are normalised by the shipped cohort.
 
-    python -m benchmarks.gallery [FACES]
+    python -m benchmarks.gallery [FACES] [--rivals] [--direct]
 
 Embeddings are generated: people with four faces each, as near to one another as faces of one person are to the
-default network. Loading them is part of the measurement, enrolling them is not.
+default network. They are put into PostgreSQL by COPY, which is not measured, and searched from there. With
+`--direct` they are put into codes, without PostgreSQL and without a cohort, to scan more than there is time to
+store. With `--rivals` the same vectors, as they are compared, are also in pgvector's HNSW, faiss' HNSW, hnswlib
+and usearch, the last two of which must be installed.
+
+A machine that does other work as well answers late: beside the wall clock stands the processor time of a search,
+of all threads, and the least wall time.
 """
 
+import argparse
+import subprocess
 import sys
 import tempfile
 import time
-import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
+from typing import TypeVar
 
+import faiss
 import numpy as np
-import psutil
 import sqlalchemy as sa
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from regard.gallery.codes import Codes
 from regard.gallery.gallery import Gallery
+from regard.gallery.parallel import CORES, in_parallel
 from regard.settings import Settings
-from regard.store import collections, keys
+from regard.store import collections, faces, keys, users
+from regard.store.collections import Collection
 from regard.store.database import Database
-from regard.store.tables import faces as faces_table
 from regard.vision import models
 from regard.vision.cohort import Cohort, Comparison
 
 ACCOUNT = "123456789012"
 DIMENSION = 128
 EACH = 4
-PROBES = 200
+PROBES = 40
 SPREAD = 0.077  # a cosine of about 0.57 between faces of one person
-THRESHOLD = 0.35
+FLOOR = 0.3979  # Similarity 80, the least of FaceMatchThreshold's default
+CHUNK = 1 << 16
+KEPT = 4096  # best of each probe that brute force notes
+SEARCHES = ((1, FLOOR), (10, FLOOR), (100, -np.inf), (4096, -np.inf))
+
+Vectors = NDArray[np.float32]
+ResultT = TypeVar("ResultT")
+Best = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+_FIELDS = (
+    ("collection_key", ">i8"),
+    ("face_id", "V16"),
+    ("image_id", "V16"),
+    ("left", ">f4"),
+    ("top", ">f4"),
+    ("width", ">f4"),
+    ("height", ">f4"),
+    ("confidence", ">f4"),
+    ("version", ">i8"),
+    ("embedding", f"V{4 * DIMENSION}"),
+)
+# A row of COPY's binary format: the number of fields, and each after its length.
+_ROW = np.dtype([("fields", ">i2"), *(pair for name, kind in _FIELDS for pair in ((f"{name}_", ">i4"), (name, kind)))])
+_HEADER, _TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
 
-def people(faces: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Embeddings [faces, d] and probes [PROBES, d], another face of the first people each."""
+def _unit(vectors: Vectors) -> Vectors:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+def chunks(count: int) -> Iterator[Vectors]:
+    """Embeddings of `count` faces, some thousands at a time; the same each time."""
+    for number in range(-(-count // CHUNK)):
+        yield chunk(number)[: count - number * CHUNK]
+
+
+def chunk(number: int) -> Vectors:
+    """Some thousand embeddings: other people for each number."""
+    rng = np.random.default_rng(number)
+    mirrored = rng.choice(np.array([-1, 1], np.float32), DIMENSION)  # generated faster than people anew
+    return np.ascontiguousarray((_first() * mirrored)[:, rng.permutation(DIMENSION)])
+
+
+@cache
+def _first() -> Vectors:
     rng = np.random.default_rng(0)
-    centres = rng.standard_normal((faces // EACH, DIMENSION), np.float32)
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-
-    def around(points: NDArray[np.float32]) -> NDArray[np.float32]:
-        moved = points + np.float32(SPREAD) * rng.standard_normal(points.shape, np.float32)
-        return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True), np.float32)
-
-    return np.concatenate([around(centres) for _ in range(EACH)]), around(centres[:PROBES])
+    centres = np.repeat(_unit(rng.standard_normal((CHUNK // EACH, DIMENSION), np.float32)), EACH, axis=0)
+    return _unit(centres + np.float32(SPREAD) * rng.standard_normal(centres.shape, np.float32))
 
 
-def fill(database: Database, vectors: NDArray[np.float32], face_ids: list[uuid.UUID]) -> collections.Collection:
-    """A collection with these embeddings [n, d] under these ids."""
+def probes_of(count: int) -> Vectors:
+    """Other faces of people in the first chunk, and as many of people who are nowhere."""
+    rng = np.random.default_rng(1)
+    known = chunk(0)[:count][: PROBES // 2 * EACH : EACH]
+    moved = known + np.float32(SPREAD) * rng.standard_normal(known.shape, np.float32)
+    return np.concatenate([_unit(moved), _unit(rng.standard_normal(known.shape, np.float32))])
+
+
+def brute_force(count: int, probes: Vectors, comparison: Comparison) -> list[Best]:
+    """For each probe the greatest scores, falling, and the numbers of their faces."""
+    queries = comparison.probes(probes)
+    best: list[Best] = [(np.empty(0), np.empty(0, np.int64)) for _ in probes]
+    for number, vectors in enumerate(chunks(count)):
+        scores = np.round(queries @ comparison.references(vectors).T, 9)
+        for probe, row in enumerate(scores):
+            top = np.argpartition(row, -min(KEPT, len(row)))[-KEPT:]
+            joined = np.concatenate([best[probe][0], row[top]])
+            numbers = np.concatenate([best[probe][1], top + number * CHUNK])
+            order = np.argsort(-joined, kind="stable")[:KEPT]
+            best[probe] = joined[order], numbers[order]
+    return best
+
+
+def bandwidth() -> float:
+    """Bytes a second that all cores together read from memory, at best."""
+    parts = [np.ones(1 << 24, np.int64) for _ in range(CORES)]
+    with ThreadPoolExecutor(CORES) as threads:
+
+        def read() -> float:
+            started = time.perf_counter()
+            list(threads.map(np.max, parts))
+            return time.perf_counter() - started
+
+        return sum(part.nbytes for part in parts) / min(read() for _ in range(15))
+
+
+def measured(work: Callable[[], ResultT]) -> tuple[ResultT, float, float]:
+    """The result, and wall and processor milliseconds, the latter of all threads."""
+    wall, processor = time.perf_counter(), time.process_time()
+    result = work()
+    return result, (time.perf_counter() - wall) * 1000, (time.process_time() - processor) * 1000
+
+
+def fill(database: Database, count: int) -> Collection:
+    """A collection of generated faces, whose ids are their numbers."""
     with database.begin() as connection:
         keys.create_account(connection, ACCOUNT)
         collections.create(connection, ACCOUNT, "bench", "m")
         collection = collections.find(connection, ACCOUNT, "bench", lock=True)
         assert collection is not None
-        version = collections.advance(connection, collection.key, faces=len(vectors))
-        names = [column.name for column in faces_table.columns if column.name not in ("key", "user_key", "created_at")]
+        version = collections.advance(connection, collection.key, faces=count)
+        names = ", ".join(f'"{name}"' for name, _ in _FIELDS)
         cursor = connection.connection.cursor()
-        quoted = ", ".join(f'"{name}"' for name in names)
-        with cursor.copy(f"COPY faces ({quoted}) FROM STDIN") as copy:
-            for face_id, vector in zip(face_ids, vectors, strict=True):
-                row = {
-                    "collection_key": collection.key,
-                    "face_id": face_id,
-                    "image_id": uuid.uuid4(),
-                    "left": 0.1,
-                    "top": 0.1,
-                    "width": 0.2,
-                    "height": 0.2,
-                    "confidence": 99.0,
-                    "embedding": vector.tobytes(),
-                    "version": version,
-                }
-                copy.write_row([row.get(name) for name in names])
-        found = collections.find(connection, ACCOUNT, "bench")
+        with cursor.copy(f"COPY faces ({names}) FROM STDIN (FORMAT BINARY)") as copy:
+            copy.write(_HEADER)
+            for number, vectors in enumerate(chunks(count)):
+                rows = np.zeros(len(vectors), _ROW)
+                rows["fields"] = len(_FIELDS)
+                for name, kind in _FIELDS:
+                    rows[f"{name}_"] = np.dtype(kind).itemsize
+                ids = np.zeros((len(vectors), 2), ">u8")
+                ids[:, 1] = number * CHUNK + np.arange(len(vectors))
+                rows["face_id"] = rows["image_id"] = ids.view("V16")[:, 0]
+                rows["collection_key"], rows["version"], rows["confidence"] = collection.key, version, 99
+                rows["left"] = rows["top"] = rows["width"] = rows["height"] = 0.2
+                rows["embedding"] = vectors.view(f"V{4 * DIMENSION}")[:, 0]
+                copy.write(rows.tobytes())
+            copy.write(_TRAILER)
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text("ANALYZE faces"))
+        connection.execute(sa.text("VACUUM ANALYZE faces"))
+    return again(database)
+
+
+def again(database: Database) -> Collection:
+    """The collection as it is now."""
+    with database.read() as connection:
+        found = collections.find(connection, ACCOUNT, "bench")
     assert found is not None
     return found
 
 
-def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    vectors, probes = people(count)
+def table_of(title: str, *columns: str) -> Table:
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def searches(
+    console: Console, count: int, search: Callable[[int, int, float], NDArray[np.int64]], best: list[Best], nbytes: int
+) -> None:
+    """Print how long searches take and whether they find what brute force found. `search` takes the number of a
+    probe, a limit and a floor.
+    """
+    read = bandwidth()
+    table = table_of(
+        f"{count:,} faces, {nbytes / count:.0f} bytes each; memory is read at {read / 1e9:.1f} GB/s",
+        *("Matches", "Floor", "Least ms", "p50 ms", "p95 ms", "Processor ms, p50", "Recall", "Of the bandwidth"),
+    )
+    for limit, floor in SEARCHES:
+        times, recalls = [], []
+        for number, (scores, numbers) in enumerate(best):
+            found, wall, processor = measured(partial(search, number, limit, floor))
+            times.append((wall, processor))
+            expected = numbers[:limit][scores[:limit] >= floor]
+            recalls.append(len(np.intersect1d(found, expected)) / len(expected) if len(expected) else 1.0)
+        walls, processors = np.array(times).T
+        scanned = count * (DIMENSION // 2 + 16)  # sketches, and the facts that bound the rest
+        share = scanned / (walls.min() / 1000) / read
+        table.add_row(
+            str(limit),
+            f"{floor:.2f}",
+            f"{walls.min():.1f}",
+            f"{np.percentile(walls, 50):.1f}",
+            f"{np.percentile(walls, 95):.1f}",
+            f"{np.percentile(processors, 50):.1f}",
+            f"{np.mean(recalls):.4f}",
+            f"{share:.0%}",
+        )
+    console.print(table)
+
+
+def direct(console: Console, count: int) -> None:
+    comparison = Comparison()
+    probes = probes_of(count)
+    numbers = range(-(-count // CHUNK))
+
+    def code(own: range) -> Codes:
+        made = Codes(DIMENSION)
+        for number in own:
+            vectors = chunk(number)[: count - number * CHUNK]
+            made.add(np.arange(len(vectors)) + number * CHUNK, vectors)
+        return made
+
+    parts, wall, processor = measured(lambda: in_parallel(code, [numbers[core::CORES] for core in range(CORES)]))
+    codes = parts[0]
+    for part in parts[1:]:
+        codes.absorb(part)
+    console.print(f"Generated and coded in {wall / 1000:.0f} s, {processor / 1000:.0f} s of processor time.")
+    few = probes[:: PROBES // 8]
+    queries = comparison.probes(few)
+    searches(
+        console,
+        count,
+        lambda number, limit, floor: codes.candidates(queries[number], limit, floor),
+        brute_force(count, few, comparison),
+        codes.nbytes,
+    )
+    gone = np.random.default_rng(2).choice(count, 1000, replace=False)
+    console.print(f"Removing 1,000 faces: {measured(lambda: codes.remove(gone))[1]:.0f} ms.")
+
+
+_ENROL = """
+import sys, uuid
+import numpy as np
+from sqlalchemy.engine import make_url
+from regard.store import collections, faces
+from regard.store.database import Database
+database = Database(make_url(sys.argv[1]), pool_size=1)
+for line in sys.stdin:
+    with database.begin() as connection:
+        collection = collections.find(connection, "123456789012", "bench", lock=True)
+        vector = np.frombuffer(bytes.fromhex(line), "<f4")
+        new = faces.NewFace(uuid.uuid4(), uuid.uuid4(), uuid.uuid4(), None, (0, 0, 1, 1), 99, vector)
+        kept = faces.add(connection, collection, [new])
+    print(kept[0].key, flush=True)
+"""
+
+
+def changes(console: Console, database: Database, gallery: Gallery, comparison: Comparison) -> None:
+    """Print how long it takes until a change by another process is seen, and that it is."""
+    vectors = _unit(np.random.default_rng(3).standard_normal((20, DIMENSION), np.float32))
+    url = database.engine.url.render_as_string(hide_password=False)
+    seen, gone, added = [], [], []
+    with subprocess.Popen([sys.executable, "-c", _ENROL, url], stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        for vector in vectors:
+            other.stdin.write(vector.tobytes().hex() + "\n")
+            other.stdin.flush()
+            added.append(int(other.stdout.readline()))
+            started = time.perf_counter()
+            (match,) = gallery.search_faces(again(database), vector, 1, 0.9, comparison)
+            seen.append((time.perf_counter() - started) * 1000)
+            assert match.row.key == added[-1]
+        other.stdin.close()
+    for vector, key in zip(vectors, added, strict=True):
+        with database.begin() as connection:
+            collection = collections.find(connection, ACCOUNT, "bench", lock=True)
+            assert collection is not None
+            faces.delete(connection, collection, [key])
+        started = time.perf_counter()
+        assert not gallery.search_faces(again(database), vector, 1, 0.9, comparison)
+        gone.append((time.perf_counter() - started) * 1000)
+    with database.begin() as connection:
+        collection = collections.find(connection, ACCOUNT, "bench", lock=True)
+        assert collection is not None
+        some = faces.page(connection, collection.key, 0, 800)
+        for number in range(0, len(some), EACH):
+            name = f"user-{number}"
+            users.create(connection, collection, name)
+            user = users.find(connection, collection.key, name)
+            assert user is not None
+            users.associate(connection, collection, user, [face.key for face in some[number : number + EACH]])
+    named = [gallery.search_users(again(database), face.embedding, 1, FLOOR, comparison) for face in some[::EACH]]
+    right = np.mean([match[0].row.user_id == f"user-{EACH * place}" for place, match in enumerate(named) if match])
+    console.print(
+        f"From the commit of another process to the search that finds the face: p50 {np.median(seen):.1f} ms; "
+        f"to the one that does not after its removal: {np.median(gone):.1f} ms. "
+        f"{len(named)} users, each found by a face of theirs: {right:.0%}."
+    )
+
+
+def rivals(console: Console, database: Database, count: int, comparison: Comparison, best: list[Best]) -> None:
+    """Print the recall and the time of approximate indexes, over several efforts."""
+    import hnswlib
+    from usearch.index import Index
+
+    vectors = np.concatenate([comparison.rough_references(part).astype(np.float32) for part in chunks(count)])
+    queries = comparison.probes(probes_of(count)).astype(np.float32)
+    width = vectors.shape[1]
+    table = table_of(
+        f"Approximate indexes, the best 10 of {count:,} vectors", "Index", "Effort", "p50 ms", "Recall", "Build s"
+    )
+
+    def measure(name: str, built: float, effort: int, search: Callable[[Vectors], NDArray[np.int64]]) -> None:
+        times, recalls = [], []
+        for query, (_, numbers) in zip(queries, best, strict=True):
+            found, wall, _ = measured(partial(search, query))
+            times.append(wall)
+            recalls.append(len(np.intersect1d(found, numbers[:10])) / 10)
+        table.add_row(name, str(effort), f"{np.percentile(times, 50):.2f}", f"{np.mean(recalls):.4f}", f"{built:.0f}")
+
+    efforts = (64, 400, 1000)
+    faiss.omp_set_num_threads(CORES)
+    index = faiss.IndexHNSWFlat(width, 32, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = 200
+    built = measured(lambda: index.add(vectors))[1] / 1000
+    for effort in efforts:
+        index.hnsw.efSearch = effort
+        measure("faiss HNSW", built, effort, lambda query: index.search(query[None], 10)[1][0])
+    second = hnswlib.Index("ip", width)
+    second.init_index(count, M=32, ef_construction=200)
+    built = measured(lambda: second.add_items(vectors, num_threads=CORES))[1] / 1000
+    for effort in efforts:
+        second.set_ef(effort)
+        measure("hnswlib", built, effort, lambda query: second.knn_query(query[None], 10)[0][0].astype(np.int64))
+    third = Index(ndim=width, metric="ip", dtype="f16", connectivity=32, expansion_add=200)
+    built = measured(lambda: third.add(np.arange(count), vectors, threads=CORES))[1] / 1000
+    for effort in efforts:
+        third.expansion_search = effort
+        measure("usearch", built, effort, lambda query: third.search(query, 10).keys.astype(np.int64))
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        cursor = connection.connection.cursor()
+        cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        cursor.execute(f"CREATE TABLE rival (number int, v vector({width}))")
+        with cursor.copy("COPY rival FROM STDIN") as copy:
+            for number, vector in enumerate(vectors):
+                copy.write_row([number, "[" + ",".join(f"{value:.6g}" for value in vector) + "]"])
+        cursor.execute("SET maintenance_work_mem = '1GB'")
+        built = (
+            measured(
+                lambda: cursor.execute(
+                    "CREATE INDEX ON rival USING hnsw (v vector_ip_ops) WITH (m = 16, ef_construction = 100)"
+                )
+            )[1]
+            / 1000
+        )
+
+        def search(query: Vectors) -> NDArray[np.int64]:
+            cursor.execute(
+                "SELECT number FROM rival ORDER BY v <#> %s LIMIT 10", ["[" + ",".join(map(str, query)) + "]"]
+            )
+            return np.array([row[0] for row in cursor.fetchall()], np.int64)
+
+        for effort in efforts:
+            cursor.execute(f"SET hnsw.ef_search = {effort}")
+            measure("pgvector HNSW", built, effort, search)
+        cursor.execute("DROP TABLE rival")
+    console.print(table)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("faces", nargs="?", type=int, default=100_000)
+    parser.add_argument("--rivals", action="store_true")
+    parser.add_argument("--direct", action="store_true")
+    chosen = parser.parse_args(arguments)
+    console, count = Console(), chosen.faces
+    if chosen.direct:
+        direct(console, count)
+        return
+    probes = probes_of(count)
     comparison = Comparison(Cohort.load(models.WEIGHTS / "sface" / "cohort.npz"))
-    exact = comparison.references(vectors)
-    face_ids = [uuid.uuid4() for _ in vectors]
-    names = np.array([face_id.hex for face_id in face_ids])
+    best = brute_force(count, probes, comparison)
     with tempfile.TemporaryDirectory(prefix="regard-") as home:
         database = Database.open(Settings(home=Path(home)))
-        collection = fill(database, vectors, face_ids)
-        gallery = Gallery(database)
-        memory = psutil.Process().memory_info().rss
-        started = time.perf_counter()
-        gallery.search_faces(collection, probes[0], 1, THRESHOLD, comparison)
-        first = time.perf_counter() - started
-        memory = psutil.Process().memory_info().rss - memory
-        table = Table(title=f"{count} faces of {DIMENSION} dimensions")
-        for column in ("Matches asked for", "p50 ms", "p95 ms", "Recall against brute force", "Same order"):
-            table.add_column(column, justify="right")
-        for limit, floor in ((1, THRESHOLD), (10, THRESHOLD), (100, -np.inf), (4096, -np.inf)):
-            times, recalls, ordered = [], [], []
-            for probe in probes:
-                started = time.perf_counter()
-                matches = gallery.search_faces(collection, probe, limit, floor, comparison)
-                times.append((time.perf_counter() - started) * 1000)
-                scores = np.round(exact @ comparison.probes(probe[None])[0], 9)
-                near = np.flatnonzero(scores >= floor)
-                best = near[np.lexsort((names[near], -scores[near]))][:limit]
-                expected = [face_ids[number] for number in best]
-                found = [match.row.face_id for match in matches]
-                recalls.append(len(set(found) & set(expected)) / max(1, len(expected)))
-                ordered.append(found == expected)
-            table.add_row(
-                str(limit),
-                f"{np.percentile(times, 50):.2f}",
-                f"{np.percentile(times, 95):.2f}",
-                f"{np.mean(recalls):.4f}",
-                f"{np.mean(ordered):.0%}",
+        try:
+            collection = fill(database, count)
+            gallery = Gallery(database)
+            _, wall, processor = measured(lambda: gallery.search_faces(collection, probes[0], 1, FLOOR, comparison))
+            console.print(
+                f"From start to the end of the first search, which loads the collection: {wall / 1000:.1f} s, "
+                f"{count / wall * 1000:,.0f} faces/s; {processor / 1000:.1f} s of this process' processor time."
             )
-        console = Console()
-        console.print(table)
-        console.print(
-            f"First search, which loads the collection: {first:.2f} s. "
-            f"Codes and keys take {gallery.nbytes(collection) / count:.0f} bytes per face; "
-            f"the process grew by {memory / count:.0f}."
-        )
-        database.close()
+
+            def search(number: int, limit: int, floor: float) -> NDArray[np.int64]:
+                found = gallery.search_faces(collection, probes[number], limit, floor, comparison)
+                return np.array([match.row.face_id.int for match in found], np.int64)
+
+            searches(console, count, search, best, gallery.nbytes(collection))
+            changes(console, database, gallery, comparison)
+            if chosen.rivals:
+                rivals(console, database, count, comparison, best)
+        finally:
+            database.close()
 
 
 if __name__ == "__main__":

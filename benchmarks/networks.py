@@ -9,7 +9,10 @@ capabilities also the wall time on all cores; the ratio is of processor times: w
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import cycle
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -22,11 +25,22 @@ from regard.settings import Settings
 from regard.vision import labels, models, quality
 from regard.vision.engines import Engines
 from regard.vision.faces import FaceEngine
+from regard.vision.session import Session
 from regard.vision.text import GLANCE, GLANCED
 
 REPEATS = 12
 SIDES = (250, 640, 1280, 1920, 4000)
 HD = (1280, 720)
+BATCH = 8
+BATCHED = {
+    "face_attributes": (3, 128, 128),
+    "face_mask": (3, 224, 224),
+    "efficientnet_lite2": (260, 260, 3),
+    "open_nsfw": (224, 224, 3),
+    "nsfwjs": (224, 224, 3),
+    "text_detection": (3, 288, 512),
+    "text_recognition": (3, 48, 320),
+}
 Picture = NDArray[np.uint8]
 Clock = Callable[[], float]
 
@@ -121,6 +135,46 @@ def capabilities(engines: Engines, picture: Picture, page: Picture) -> dict[str,
     }
 
 
+def beside_networks(engines: Engines, picture: Picture, page: Picture, console: Console) -> None:
+    """What finding faces, text and tags takes without the networks, whose answers are played back."""
+    run, answers = Session.run, list[Any]()
+    steps: dict[str, Callable[[], Any]] = {
+        "finding text": lambda: engines.text.find(page),
+        "at a glance": lambda: engines.text.detector.find(page, GLANCE),
+        "finding faces at 1280": lambda: engines.faces.detect(picture),
+        "at 1920": lambda: engines.faces.detect(large),
+        "tags": lambda: engines.tags.read(picture),
+    }
+    large = scaled(picture, 1920)
+    taken = []
+    for name, step in steps.items():
+        step()  # loads the networks
+        answers.clear()
+        with patch.object(
+            Session, "run", lambda session, *inputs: answers.append(run(session, *inputs)) or answers[-1]
+        ):
+            step()
+        played = cycle(answers)
+        with patch.object(Session, "run", lambda *_, played=played: next(played)):
+            taken.append(f"{name} {milliseconds(step):.1f} ms")
+    console.print("Without the networks: " + ", ".join(taken))
+
+
+def batches(cache: Path, console: Console) -> None:
+    """A picture alone, and one of a batch, for networks that take batches."""
+    table = Table(title=f"A picture, ms; one thread, with OpenVINO; {BATCH} pictures at once")
+    for column in ("Network", "Alone", "In a batch", "Alone / batch"):
+        table.add_column(column, justify="left" if column == "Network" else "right")
+    for name, shape in BATCHED.items():
+        pictures = np.random.default_rng(0).integers(0, 255, (BATCH, *shape)).astype(np.float32)
+        times = []
+        for count in (1, BATCH):
+            session = Session(models.path(name, cache), threads=1, shapes={0: (count, *shape)})
+            times.append(milliseconds(partial(session.run, pictures[:count])) / count)
+        table.add_row(name, *(f"{taken:.1f}" for taken in times), f"{times[0] / times[1]:.2f}")
+    console.print(table)
+
+
 def main() -> None:
     console = Console()
     cv2.setNumThreads(1)
@@ -130,6 +184,8 @@ def main() -> None:
     faces(alone.faces, decode(photos["obama"].read_bytes()), console)
     page = np.asarray(cv2.resize(decode(photos["page"].read_bytes()), (1280, 637)), np.uint8)
     picture, everything = two_people(photos), Engines(settings)
+    beside_networks(alone, picture, page, console)
+    batches(settings.cache, console)
     table = Table(title=f"Capabilities at 1280×720, ms; {settings.threads} cores")
     for column in ("Capability", "One thread", "Its networks", "Ratio", "All cores"):
         table.add_column(column, justify="left" if column == "Capability" else "right")

@@ -1,16 +1,21 @@
 """The server under load over HTTP, beside the bare decoding and networks on the same machine.
 
-    python -m benchmarks.serving
+    python -m benchmarks.serving [WORD …]
 
-Requests are signed beforehand and sent by plain HTTP clients in one process, so that the clients take little of
-the machine. The ratio is the time of a request over the time of the same decoding and networks called directly
-in a process of their own, for one client; for eight clients it is the bare throughput over the server's.
+measures all operations, or those whose names contain a word. Requests are signed beforehand and sent by plain HTTP
+clients in one process, so that the clients take little of the machine. The ratio is the time of a request over the
+time of the same decoding and networks called directly in a process of their own, for one client; for eight clients it
+is the bare throughput over the server's. Both are measured by turns, and a ratio is the median of the turns', so that
+other work on the machine counts little. The last two columns are the processor time that a request takes, bare, and in
+the server with its database, over the bare: what is left of the other ratio where something else keeps the cores busy.
 """
 
 import base64
 import http.client
 import io
 import json
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -37,8 +42,9 @@ from regard.vision.engines import NETWORKS, Engines
 WIDTHS = (640, 1920)
 HD = (1280,)
 CLIENTS = (1, 8)
-SECONDS = 5.0
-WARM_UP = 5
+SECONDS = 2.0  # of a turn
+TURNS = 3
+WARM_UP = 3
 FILLED, SEARCHED = "filled", "searched"  # collections
 NOTHING: frozenset[str] = frozenset()
 
@@ -127,11 +133,13 @@ SCENARIOS = (
 
 @dataclass(frozen=True)
 class Measured:
-    """What a load gave: milliseconds of each request, requests per second, share of all cores that was busy."""
+    """What a load gave: milliseconds of each request, requests per second, share of all cores that was busy, and
+    milliseconds of processor time a request."""
 
     times: Sequence[float]
     rate: float
     busy: float
+    cpu: float
 
     @property
     def p50(self) -> float:
@@ -157,8 +165,10 @@ def photo(width: int, photos: dict[str, Path], name: str = "obama2") -> bytes:
     return buffer.getvalue()
 
 
-def load(work: Callable[[int], None], clients: int, seconds: float = SECONDS) -> Measured:
-    """`work(number)` over and over from that many threads."""
+def load(
+    work: Callable[[int], None], clients: int, seconds: float = SECONDS, pids: Callable[[], Sequence[int]] = tuple
+) -> Measured:
+    """`work(number)` over and over from that many threads; the processor time is of the processes `pids`, else ours."""
     numbers = iter(range(10**9))
     for _ in range(WARM_UP):
         work(next(numbers))
@@ -171,13 +181,36 @@ def load(work: Callable[[int], None], clients: int, seconds: float = SECONDS) ->
             times.append((time.perf_counter() - started) * 1000)
 
     psutil.cpu_percent()
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), processor_seconds(pids())
     threads = [threading.Thread(target=client) for _ in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return Measured(times, len(times) / (time.perf_counter() - started), psutil.cpu_percent())
+    busy, spent = psutil.cpu_percent(), processor_seconds(pids()) - spent
+    return Measured(times, len(times) / (time.perf_counter() - started), busy, 1000 * spent / len(times))
+
+
+def processor_seconds(pids: Sequence[int]) -> float:
+    """What processes have used so far; this one, if none is named."""
+    times = [psutil.Process(pid).cpu_times() for pid in pids or (os.getpid(),)]
+    return sum(one.user + one.system for one in times)
+
+
+def processes(server: Running) -> Sequence[int]:
+    """The server and its database, with the database's own processes."""
+    postmaster = int(Path(server.environment["REGARD_HOME"], "postgres", "postmaster.pid").read_text().split()[0])
+    return [server.pid, postmaster, *(child.pid for child in psutil.Process(postmaster).children())]
+
+
+def together(turns: Sequence[Measured]) -> Measured:
+    """Of several turns: all times, the median rate and the median share of the cores."""
+    return Measured(
+        [taken for turn in turns for taken in turn.times],
+        float(np.median([turn.rate for turn in turns])),
+        float(np.median([turn.busy for turn in turns])),
+        float(np.median([turn.cpu for turn in turns])),
+    )
 
 
 def sender(server: Running, scenario: Scenario, data: bytes) -> Callable[[int], None]:
@@ -223,8 +256,21 @@ def main() -> None:
     photos = models.photos(settings.cache)
     engines = Engines(settings)
     engines.load(NETWORKS)
+    wanted = [one for one in SCENARIOS if not sys.argv[1:] or any(word in one.name for word in sys.argv[1:])]
     table = Table(title=f"Over HTTP, {psutil.cpu_count()} cores, {settings.threads} threads")
-    for column in ("Operation", "Width", "Clients", "p50 ms", "p95 ms", "Images/s", "Cores busy", "Bare ms", "Ratio"):
+    for column in (
+        "Operation",
+        "Width",
+        "Clients",
+        "p50 ms",
+        "p95 ms",
+        "Images/s",
+        "Cores busy",
+        "Bare ms",
+        "Ratio",
+        "Bare CPU ms",
+        "CPU ratio",
+    ):
         table.add_column(column, justify="left" if column == "Operation" else "right")
     with temporary_server(settings) as server:
         client = server.client()
@@ -232,16 +278,26 @@ def main() -> None:
             client.create_collection(CollectionId=name)
         for path in photos.values():
             client.index_faces(CollectionId=SEARCHED, Image={"Bytes": path.read_bytes()})
-        for scenario in SCENARIOS:
+        for scenario in wanted:
             for width in scenario.widths:
                 data = photo(width, photos, scenario.photo)
                 send = sender(server, scenario, data)
                 for clients in CLIENTS:
-                    # One after the other, so that both meet the machine in the same mood.
-                    bare = load(lambda _, s=scenario, d=data: s.bare(engines, d), clients)  # type: ignore[misc]
-                    measured = load(send, clients)
-                    ratio = measured.p50 / bare.p50 if clients == 1 else bare.rate / measured.rate
-                    table.add_row(
+                    turns = [
+                        (
+                            load(lambda _, s=scenario, d=data: s.bare(engines, d), clients),
+                            load(send, clients, pids=lambda: processes(server)),
+                        )  # type: ignore[misc]
+                        for _ in range(TURNS)
+                    ]
+                    bare, measured = (together(side) for side in zip(*turns, strict=True))
+                    ratio = np.median(
+                        [
+                            served.p50 / alone.p50 if clients == 1 else alone.rate / served.rate
+                            for alone, served in turns
+                        ]
+                    )
+                    row = (
                         scenario.name,
                         str(width),
                         str(clients),
@@ -251,7 +307,11 @@ def main() -> None:
                         f"{measured.busy:.0f} %",
                         f"{bare.p50:.1f}",
                         f"{ratio:.2f}",
+                        f"{bare.cpu:.1f}",
+                        f"{np.median([served.cpu / alone.cpu for alone, served in turns]):.2f}",
                     )
+                    table.add_row(*row)
+                    print(*row, sep=", ", file=sys.stderr, flush=True)
         console.print(table)
         console.print(
             f"Ready {server.seconds:.1f} s after start. Peak resident memory {peak_memory(server.pid):.0f} MB."

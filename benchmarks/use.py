@@ -1,18 +1,18 @@
 """What the rules of use cost a request, and what the limiter of repeated searches finds.
 
-    python -m benchmarks.use [RECORDS]
+    python -m benchmarks.use [RECORDS [HOME]]
 
 The database holds 1,000 use policies, each of a purpose of its own, 10,000 access keys, and an audit log of RECORDS
-(100,000) records. Measured are the look-up of the caller, all stages around an operation that does nothing, and all of
-it with its record in the log, in one thread. For the limiter, pictures of people in
-`REGARD_EVALUATION_DATA`/lfw are compared by their signatures, if they are there.
+(100,000) records; in the folder HOME it is kept for the next run. Measured are the look-up of the caller, all stages
+around an operation that does nothing, and all of it with its record in the log, in one thread. For the limiter,
+pictures of people in `REGARD_EVALUATION_DATA`/lfw are compared by their signatures, if they are there.
 """
 
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import combinations
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from regard.gallery.gallery import Gallery
 from regard.media.storage import ObjectStore
 from regard.operations.context import Context, Services
 from regard.settings import Settings
+from regard.store import audit as stored
 from regard.store import collections, policies, tags
 from regard.store.database import Database
 from regard.store.tables import access_keys
@@ -36,7 +37,7 @@ from regard.use.audit import AuditLog
 from regard.use.audit.requests import recording
 from regard.use.book import digest_of, presets
 from regard.use.chain import Call, Shape, run
-from regard.use.seal import Sealer
+from regard.use.seal import Sealer, load_sealer
 from regard.vision.engines import Engines
 from regard.wire.errors import InternalServerError
 
@@ -46,63 +47,73 @@ BODY = b'{"CollectionId": "staff", "Image": {"Bytes": "aGFsbG8="}, "FaceMatchThr
 
 
 def main() -> None:
-    chain(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
+    with tempfile.TemporaryDirectory(prefix="regard-") as folder:
+        chain(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, Path(sys.argv[2] if len(sys.argv) > 2 else folder))
     limiter()
 
 
-def chain(records: int) -> None:
+def chain(records: int, home: Path) -> None:
     """Milliseconds of the look-up of the caller, and of the chain."""
-    with tempfile.TemporaryDirectory(prefix="regard-") as home:
-        settings = Settings(home=Path(home))
-        database, sealer = Database.open(settings), Sealer(os.urandom(32))
-        key_ids = fill(database, sealer)
-        log = AuditLog(database, sealer)
-        with database.connect_apart() as connection:
-            audit.fill(connection, records, log.seal_key)
-        services = Services(
-            settings, database, sealer, Engines(settings), Gallery(database), ObjectStore(settings), log
+    settings = Settings(home=home)
+    database, sealer = Database.open(settings), load_sealer(settings)
+    log = AuditLog(database, sealer)
+    fill(database, sealer, log, records)
+    services = Services(settings, database, sealer, Engines(settings), Gallery(database), ObjectStore(settings), log)
+    stages = every_stage(services)
+
+    def look_up(key_id: str) -> keys.Principal:
+        with database.at_hand() as connection:
+            principal = keys.principal(connection, sealer, key_id)
+        assert principal is not None
+        return principal
+
+    def call_of(principal: keys.Principal) -> Call:
+        return Call("", "SearchFacesByImage", Context(principal, services), BODY, client_ip="127.0.0.1")
+
+    def carry_out(principal: keys.Principal) -> None:
+        run(call_of(principal), lambda *_: {"FaceMatches": []}, stages)
+
+    def whole(principal: keys.Principal) -> None:
+        call = call_of(look_up(principal.access_key_id))
+        with recording(log, call, lambda _: InternalServerError()):
+            run(call, lambda *_: {"FaceMatches": []}, stages)
+
+    def shape(principal: keys.Principal) -> None:
+        Shape().before(call_of(principal))
+
+    started = time.perf_counter()
+    principals = [look_up(_key_id(int(number))) for number in np.random.default_rng(0).integers(0, KEYS, CALLS)]
+    carry_out(principals[0])
+    loading = time.perf_counter() - started
+    title = f"{POLICIES:,} policies, {KEYS:,} access keys, {records:,} audit records"
+    Console().print(
+        measured(
+            title,
+            {
+                "a query for nothing, to compare with": lambda _: ask(database),
+                "a row that waits for the disk, to compare with": lambda _: write(database),
+                "look-up of the key, its account and the epochs": lambda n: look_up(principals[n].access_key_id),
+                "reading and validating the request, as before": lambda n: shape(principals[n]),
+                "all stages, with a budget": lambda n: carry_out(principals[n]),
+                "look-up, all stages, and the record: all of it": lambda n: whole(principals[n]),
+            },
         )
-        stages = every_stage(services)
-
-        def look_up(key_id: str) -> keys.Principal:
-            with database.read() as connection:
-                principal = keys.principal(connection, sealer, key_id)
-            assert principal is not None
-            return principal
-
-        def call_of(principal: keys.Principal) -> Call:
-            return Call("", "SearchFacesByImage", Context(principal, services), BODY, client_ip="127.0.0.1")
-
-        def carry_out(principal: keys.Principal) -> None:
-            run(call_of(principal), lambda *_: {"FaceMatches": []}, stages)
-
-        def whole(principal: keys.Principal) -> None:
-            call = call_of(look_up(principal.access_key_id))
-            with recording(log, call, lambda _: InternalServerError()):
-                run(call, lambda *_: {"FaceMatches": []}, stages)
-
-        def shape(principal: keys.Principal) -> None:
-            Shape().before(call_of(principal))
-
-        started = time.perf_counter()
-        principals = [look_up(key_ids[number]) for number in np.random.default_rng(0).integers(0, KEYS, CALLS)]
-        carry_out(principals[0])
-        loading = time.perf_counter() - started
-        title = f"{POLICIES:,} policies, {KEYS:,} access keys, {records:,} audit records"
-        table = Table("ms", "p50", "p95", title=title, title_justify="left")
-        row(table, "a query for nothing, to compare with", lambda _: ask(database))
-        row(table, "look-up of the key, its account and the epoch", lambda n: look_up(principals[n].access_key_id))
-        row(table, "reading and validating the request, as before", lambda n: shape(principals[n]))
-        row(table, "all stages, with a budget", lambda n: carry_out(principals[n]))
-        row(table, "look-up, all stages, and the record: all of it", lambda n: whole(principals[n]))
-        Console().print(table)
-        log.close()
-        Console().print(f"Reading all policies once took {loading:.1f} s; a change costs the reading of what changed.")
-        database.close()
+    )
+    log.close()
+    Console().print(f"Reading all policies once took {loading:.1f} s; a change costs the reading of what changed.")
+    database.close()
 
 
-def fill(database: Database, sealer: Sealer) -> list[str]:
-    """Policies, keys and a tagged collection; the ids of the keys."""
+def _key_id(number: int) -> str:
+    return f"AKIA{number:016}"
+
+
+def fill(database: Database, sealer: Sealer, log: AuditLog, count: int) -> None:
+    """Policies, keys, a tagged collection and audit records, unless they are there."""
+    with database.connect_apart() as connection:
+        if stored.size(connection) >= count:
+            return
+        audit.fill(connection, count, log.seal_key)
     text = presets()["building-access"]
     documents = {}
     for number in range(POLICIES):
@@ -112,7 +123,6 @@ def fill(database: Database, sealer: Sealer) -> list[str]:
     with database.begin() as connection:
         policies.put(connection, documents)
         account_id = keys.create_account(connection)
-        ids = [f"AKIA{number:016}" for number in range(KEYS)]
         rows = [
             {
                 "access_key_id": key_id,
@@ -121,14 +131,13 @@ def fill(database: Database, sealer: Sealer) -> list[str]:
                 "description": "",
                 "purpose": f"building-{number % POLICIES}",
             }
-            for number, key_id in enumerate(ids)
+            for number, key_id in enumerate(map(_key_id, range(KEYS)))
         ]
         connection.execute(sa.insert(access_keys), rows)
         collections.create(connection, account_id, "staff", "m")
         arn = f"arn:aws:rekognition:us-east-1:{account_id}:collection/staff"
         purposes = " ".join(documents)
         tags.put(connection, arn, {"use:purpose": purposes, "use:basis": "consent", "use:retention-days": "30"})
-    return ids
 
 
 def ask(database: Database) -> None:
@@ -136,13 +145,23 @@ def ask(database: Database) -> None:
         connection.exec_driver_sql("SELECT 1")
 
 
-def row(table: Table, title: str, action: Callable[[int], object]) -> None:
-    times = []
+def write(database: Database) -> None:
+    with database.at_hand() as connection:
+        connection.execute("INSERT INTO standings (subject, status, reason) VALUES ('nobody', 'active', 'benchmark')")
+
+
+def measured(title: str, actions: Mapping[str, Callable[[int], object]]) -> Table:
+    """Milliseconds of each action, which take turns, so that what else the machine does is the same for all."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
     for number in range(CALLS):
-        started = time.perf_counter()
-        action(number)
-        times.append(1000 * (time.perf_counter() - started))
-    table.add_row(title, *(f"{np.percentile(times[WARM_UP:], share):.2f}" for share in (50, 95)))
+        for name, action in actions.items():
+            started = time.perf_counter()
+            action(number)
+            times[name].append(1000 * (time.perf_counter() - started))
+    table = Table("ms", "p10", "p50", "p95", title=title, title_justify="left")
+    for name, taken in times.items():
+        table.add_row(name, *(f"{value:.2f}" for value in np.percentile(taken[WARM_UP:], (10, 50, 95))))
+    return table
 
 
 def limiter() -> None:

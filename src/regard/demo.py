@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from regard.tour import tour
 from regard.vision import models
 
 CELEBRITIES = {"obama": "Barack Obama", "hopper": "Grace Hopper"}  # photos, and whom they show
-_START_PATIENCE_S = 60.0
+_START_PATIENCE_S = 180.0
 _REGARD = (sys.executable, "-m", "regard")
 
 
@@ -79,7 +79,7 @@ def _celebrate(server: Running, photos: Mapping[str, Path], console: Console) ->
 
 
 @contextmanager
-def temporary_server(settings: Settings, **more: str) -> Iterator[Running]:
+def temporary_server(settings: Settings, *, command: Sequence[str] = ("serve",), **more: str) -> Iterator[Running]:
     """A server with a data folder of its own, which goes with it, and `more` in its environment.
 
     Of the environment's settings it keeps where networks are; the rest, AWS's too, are for other servers.
@@ -92,7 +92,7 @@ def temporary_server(settings: Settings, **more: str) -> Iterator[Running]:
         key = json.loads(_regard(environment, "init", "--purpose", "photo-search", "--json"))
         port = _free_port()
         endpoint, started = f"http://127.0.0.1:{port}", time.monotonic()
-        server = subprocess.Popen([*_REGARD, "serve", "--port", str(port)], env=environment)
+        server = subprocess.Popen([*_REGARD, *command, "--port", str(port)], env=environment)
         try:
             while not _answers(endpoint):
                 if server.poll() is not None or time.monotonic() - started > _START_PATIENCE_S:

@@ -1,7 +1,14 @@
-"""Logs: one line per event on standard error, readable or JSON. Images and secrets are never logged."""
+"""Logs: one line per event on standard error, readable or JSON. Images and secrets are never logged.
+
+Lines about a request carry its `request_id`, which the client has in `x-amzn-RequestId`, and those about a job its
+`job_id`, from whatever module they come: both are bound to the context in which the work is done. What libraries
+log, warnings and worse, looks the same.
+"""
 
 import logging
 import sys
+from importlib.metadata import version
+from typing import Any
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
@@ -15,27 +22,31 @@ _TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(sh
 def configure(level: str, *, as_json: bool) -> None:
     """Set up structlog and, beneath it, the loggers of libraries."""
     number = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(
-        level=max(number, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
+    about: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    rendered: list[Any] = (
+        [_TRACEBACKS, structlog.processors.JSONRenderer()]
+        if as_json
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*about, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
+        )
+    )
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.StackInfoRenderer(),
-            *(
-                [_TRACEBACKS, structlog.processors.JSONRenderer()]
-                if as_json
-                else [
-                    structlog.dev.ConsoleRenderer(
-                        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-                    )
-                ]
-            ),
-        ],
+        processors=[*about, *rendered],
         cache_logger_on_first_use=True,
     )
 
@@ -44,6 +55,7 @@ def log_start(settings: Settings) -> None:
     """Say where the server can be reached."""
     structlog.get_logger("regard").info(
         "serving",
+        version=version("regard"),
         endpoint=f"http://{settings.host}:{settings.port}",
         region=settings.region,
         home=str(settings.home),
@@ -55,7 +67,13 @@ def log_work(settings: Settings) -> None:
     """Say that a worker without a server is at work."""
     structlog.get_logger("regard").info(
         "working",
+        version=version("regard"),
         at_once=max(settings.workers, 1),
         home=str(settings.home),
         database="yours" if settings.database_url else "embedded",
     )
+
+
+def log_end() -> None:
+    """Say that all work has been laid down."""
+    structlog.get_logger("regard").info("ended")

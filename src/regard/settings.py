@@ -58,11 +58,84 @@ class Settings(BaseSettings):
         description="Cores to use for networks and image decoding.",
         ge=1,
     )
+    device: str = Field(
+        default="cpu",
+        description="What runs the networks: `cpu` (OpenVINO), `cuda` or `cuda:1` (a GPU of Nvidia, by onnxruntime: "
+        "`pip install 'regard[cuda]'`), or `onnxruntime` (the same on the CPU); see docs/performance.md.",
+        pattern=r"^(cpu|onnxruntime|cuda(:\d+)?)$",
+    )
+    queue: int = Field(
+        default=64,
+        description="Requests that may wait for others to end; what comes beyond is answered with "
+        "ThrottlingException at once, which SDKs try again.",
+        ge=0,
+    )
+    queue_seconds: float = Field(
+        default=20.0,
+        description="So long a request may wait, then it is answered with ThrottlingException, too.",
+        gt=0,
+    )
+    bodies_mb: int = Field(
+        default=256,
+        description="Memory for the bodies of all requests together, in MB; what comes beyond is answered with "
+        "ThrottlingException.",
+        ge=32,
+    )
+    patience_seconds: float = Field(
+        default=20.0,
+        description="So long a client may be silent while it sends a request, then the connection is closed.",
+        gt=0,
+    )
+    drain_seconds: float = Field(
+        default=0.0,
+        description="So long a server that was asked to end still takes requests while `/-/readyz` says 503, for "
+        "a load balancer to notice.",
+        ge=0,
+    )
+    metrics: Literal["off", "loopback", "open"] = Field(
+        default="loopback",
+        description="Who may read `/-/metrics`: nobody, programs on this machine, or everybody; see "
+        "docs/monitoring.md.",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        description="A port for the metrics alone; the server has them at `/-/metrics` if unset, `regard worker` "
+        "nowhere.",
+        ge=1,
+        le=65535,
+    )
     workers: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         description="Parts of jobs that the server, or `regard worker`, works on at once. "
         "0: the server leaves jobs to `regard worker`.",
         ge=0,
+    )
+    gallery_memory: int | None = Field(
+        default=None,
+        description="Megabytes for the codes of faces that searches scan; beyond them, the collection that was "
+        "searched longest ago is dropped until it is searched again. Unset: half of the machine's memory.",
+        ge=1,
+    )
+    cluster_threads: int = Field(
+        default=1, description="On a cluster: threads of each replica of networks; see docs/cluster.md.", ge=1
+    )
+    cluster_share: float = Field(
+        default=0.2,
+        description="On a cluster: the share of a core that each of a replica's threads reserves. Below 1 replicas of "
+        "several capabilities share cores, since seldom all are busy; 1 gives each its own.",
+        gt=0,
+        le=1,
+    )
+    cluster_replicas: int = Field(
+        default=0,
+        description="On a cluster: replicas that a capability may grow to; 0: as many as the cores at the first start.",
+        ge=0,
+    )
+    cluster_store_mb: int = Field(
+        default=600,
+        description="Shared memory for pictures on their way, of each node that Regard starts itself; what comes when "
+        "it is full is refused with ThrottlingException, never written to disk.",
+        ge=100,
     )
     job_retention_days: int = Field(
         default=7, description="How long the results of a job are kept, in days after its end.", ge=1
@@ -117,6 +190,12 @@ class Settings(BaseSettings):
         description="Hour of the day, UTC, at which what was deleted leaves the database's files; see docs/privacy.md.",
         ge=0,
         le=23,
+    )
+    disk_reserve_mb: int = Field(
+        default=256,
+        description="Free space, in MB, that the embedded database leaves on its disk: below it, requests that would "
+        "store something are refused, to be tried again; reading and deleting go on. 0: none is kept.",
+        ge=0,
     )
     audit_pin: str | None = Field(
         default=None,

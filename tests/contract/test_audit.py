@@ -101,6 +101,9 @@ def test_every_answer_has_its_record(
         client.create_collection(CollectionId="staff")
         client.index_faces(CollectionId="staff", Image={"Bytes": picture}, ExternalImageId="barack-secret")
         found = client.search_faces_by_image(CollectionId="staff", Image={"Bytes": picture}, FaceMatchThreshold=90)
+        client.create_user(CollectionId="staff", UserId="barack-secret")
+        (enrolled,) = (match["Face"]["FaceId"] for match in found["FaceMatches"])
+        client.associate_faces(CollectionId="staff", UserId="barack-secret", FaceIds=[enrolled])
         with pytest.raises(client.exceptions.ResourceNotFoundException):
             client.list_faces(CollectionId="nobody")
         with pytest.raises(client.exceptions.InvalidParameterException):
@@ -118,6 +121,10 @@ def test_every_answer_has_its_record(
         ("intent", "IndexFaces", None),
         ("outcome", "IndexFaces", None),
         ("request", "SearchFacesByImage", None),
+        ("intent", "CreateUser", None),
+        ("outcome", "CreateUser", None),
+        ("intent", "AssociateFaces", None),
+        ("outcome", "AssociateFaces", None),
         ("request", "ListFaces", "ResourceNotFoundException"),
         ("request", "DeleteCollection", "InvalidParameterException"),
         ("unauthenticated", None, "InvalidSignatureException"),
@@ -129,6 +136,7 @@ def test_every_answer_has_its_record(
     assert search["requested"]["threshold"] == "90"
     assert search["result"]["count"] == 1
     assert search["result"]["face_ids"] == [new[3]["subjects"][1]]
+    assert new[8]["result"]["count"] == 1
     assert search["models"].keys() == {"FaceModelVersion"}
     face_id = found["FaceMatches"][0]["Face"]["FaceId"]
     exported = audited.regard("audit", "export")

@@ -99,8 +99,10 @@ def test_a_job_whose_worker_is_killed_ten_times_ends_as_if_it_had_not_been(
             time.sleep(random.uniform(0, 0.5))
             worker.kill()
             worker.wait()
+            begun = works_begun(deployment)
             worker = deployment.run("worker", REGARD_WORKERS="2")
             kill_at_end.append(worker)
+        wait_for(lambda: works_begun(deployment) > begun)  # before that it cannot be asked to end
         outcomes = [outcome(client, job_id) for job_id in job_ids]
     assert undisturbed[0]["JobStatus"] == "SUCCEEDED"
     assert [found == undisturbed for found in outcomes] == [True] * len(outcomes)
@@ -110,34 +112,23 @@ def test_a_job_whose_worker_is_killed_ten_times_ends_as_if_it_had_not_been(
     assert deployment.postgres() == []
 
 
-def test_what_a_dead_worker_was_at_is_taken_up_by_the_living_one(
+def test_workers_share_the_chunks_of_a_job_and_the_living_take_up_what_a_dead_one_was_at(
     luminance: Callable[..., Any], start: Callable[..., Any], kill_at_end: list[Any]
 ) -> None:
     deployment = luminance(REGARD_WORKERS="1")
     server = start(deployment)
+    worker = deployment.run("worker")
+    kill_at_end.append(worker)
+    wait_for(lambda: works_begun(deployment) > 0)
     with closing(server.client()) as client:
         undisturbed = outcome(client, begin(client))
-        worker = deployment.run("worker")
-        kill_at_end.append(worker)
-        wait_for(lambda: "working" in (deployment.home / "serve.log").read_text())
+        shares = by_process(deployment)
+        assert len(shares) == 2
+        assert sum(shares.values()) == CHUNKS
         job_id = begin(client)
-        wait_for(lambda: by_process(deployment)[worker.pid] > 0)
+        wait_for(lambda: by_process(deployment)[worker.pid] > shares[worker.pid])
         worker.kill()
         assert outcome(client, job_id) == undisturbed
-
-
-def test_workers_share_the_chunks_of_a_job_and_do_each_once(
-    luminance: Callable[..., Any], start: Callable[..., Any], kill_at_end: list[Any]
-) -> None:
-    deployment = luminance(REGARD_WORKERS="1")
-    server = start(deployment)
-    kill_at_end.append(deployment.run("worker"))
-    wait_for(lambda: "working" in (deployment.home / "serve.log").read_text())
-    with closing(server.client()) as client:
-        outcome(client, begin(client))
-    shares = by_process(deployment)
-    assert len(shares) == 2
-    assert sum(shares.values()) == CHUNKS
 
 
 def test_a_database_that_is_killed_under_a_job_costs_it_nothing(
@@ -195,22 +186,19 @@ def test_a_chunk_that_kills_its_process_each_time_fails_its_job_and_no_other(
     assert deaths == 6
 
 
-@pytest.mark.parametrize(
-    ("tag", "message"),
-    [
-        ("raises", "The service experienced an internal error."),
-        ("refuses", "The collection id: gone does not exist"),
-    ],
-)
 def test_an_error_that_will_not_pass_fails_the_job_at_once(
-    luminance: Callable[..., Any], start: Callable[..., Any], tag: str, message: str
+    luminance: Callable[..., Any], start: Callable[..., Any]
 ) -> None:
-    deployment = luminance()
-    with closing(start(deployment).client()) as client:
-        failed = outcome(client, begin(client, JobTag=tag))
-        assert failed[0]["JobStatus"] == "FAILED"
-        assert failed[0]["StatusMessage"] == message
-        assert failed[0]["JobTag"] == tag
+    messages = {
+        "raises": "The service experienced an internal error.",
+        "refuses": "The collection id: gone does not exist",
+    }
+    with closing(start(luminance()).client()) as client:
+        for tag, message in messages.items():
+            failed = outcome(client, begin(client, JobTag=tag))
+            assert failed[0]["JobStatus"] == "FAILED"
+            assert failed[0]["StatusMessage"] == message
+            assert failed[0]["JobTag"] == tag
 
 
 def test_one_token_is_one_job_however_many_ask_at_once(
@@ -248,6 +236,11 @@ def by_process(deployment: Any) -> Counter[int]:
     """How many chunks each process has looked at."""
     log = deployment.home / "chunks.log"
     return Counter(int(line.split()[0]) for line in log.read_text().splitlines()) if log.exists() else Counter()
+
+
+def works_begun(deployment: Any) -> int:
+    """How many servers and workers have said that they work."""
+    return int((deployment.home / "serve.log").read_text().count("working"))
 
 
 def chunks(deployment: Any) -> int:

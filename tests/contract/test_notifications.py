@@ -1,6 +1,7 @@
 """A job's end is told to real SNS and SQS servers, and told again until it is heard."""
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,21 +16,33 @@ ROLE = "arn:aws:iam::123456789012:role/rekognition"
 
 
 @pytest.fixture
-def aws() -> Iterator[ThreadedMotoServer]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield server
-    server.stop()
+def aws() -> Iterator[Callable[..., str]]:
+    """`aws(port)` starts SNS and SQS, all of which share what is in them, and gives their endpoint."""
+    running: list[ThreadedMotoServer] = []
+
+    def new(port: int = 0) -> str:
+        running.append(ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False))
+        running[-1].start()
+        return "http://{}:{}".format(*running[-1].get_host_and_port())
+
+    yield new
+    for server in running:
+        server.stop()
 
 
 def test_queue_hears_of_the_end_of_a_job(
-    aws: ThreadedMotoServer, luminance: Callable[..., Any], start: Callable[..., Any]
+    aws: Callable[..., str], luminance: Callable[..., Any], start: Callable[..., Any]
 ) -> None:
-    host, port = aws.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
+    endpoint = aws()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        late = probe.getsockname()[1]
     keys = {"aws_access_key_id": "sns", "aws_secret_access_key": "sns", "region_name": "us-east-1"}
     deployment = luminance(
-        REGARD_SNS="true", AWS_ENDPOINT_URL_SNS=endpoint, AWS_ACCESS_KEY_ID="sns", AWS_SECRET_ACCESS_KEY="sns"
+        REGARD_SNS="true",
+        AWS_ENDPOINT_URL_SNS=f"http://127.0.0.1:{late}",
+        AWS_ACCESS_KEY_ID="sns",
+        AWS_SECRET_ACCESS_KEY="sns",
     )
     server = start(deployment)
     with (
@@ -39,15 +52,14 @@ def test_queue_hears_of_the_end_of_a_job(
     ):
         queue = sqs.create_queue(QueueName="ended")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        topic = "arn:aws:sns:us-east-1:123456789012:AmazonRekognitionEnded"
+        topic = sns.create_topic(Name="AmazonRekognitionEnded")["TopicArn"]
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         job_id = rekognition.start_label_detection(
             Video=VIDEO, JobTag="tape", NotificationChannel={"SNSTopicArn": topic, "RoleArn": ROLE}
         )["JobId"]
         while rekognition.get_label_detection(JobId=job_id)["JobStatus"] == "IN_PROGRESS":
             time.sleep(0.2)
-        # The topic is there only now: what was not delivered is sent again.
-        assert sns.create_topic(Name="AmazonRekognitionEnded")["TopicArn"] == topic
-        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        aws(late)  # SNS answers there only now: what was not delivered is sent again
         messages: list[Any] = []
         deadline = time.monotonic() + 90
         while not messages and time.monotonic() < deadline:

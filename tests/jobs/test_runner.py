@@ -201,7 +201,7 @@ def test_the_last_attempt_ends_the_job_with_a_sentence(runner: Runner, work: Squ
     runner.plan(job_id, ATTEMPTS - 1, never)
     message = job(runner, job_id).status_message
     assert message is not None
-    assert "given up after 6 attempts: the database, the object storage or memory was not available" in message
+    assert "given up after 6 attempts: the database, the object storage, memory or disk was not available" in message
 
 
 def test_a_mistake_ends_the_job_and_tells_the_client_nothing_of_it(runner: Runner, work: Squares) -> None:

@@ -133,6 +133,29 @@ def test_photos_of_turned_phones_are_upright(
     shows(pixels, *expected, tolerance=10)
 
 
+@pytest.mark.parametrize(("size", "enough", "shown"), [
+    ((1600, 1200), 600, (800, 600)),
+    ((1600, 1200), 601, (1600, 1200)),
+    ((1602, 1201), 600, (801, 601)),
+    ((2403, 9600), 600, (601, 2400)),
+    ((4801, 4803), 600, (601, 601)),
+    ((8000, 8000), 100, (1000, 1000)),
+])  # fmt: skip
+def test_of_a_large_jpeg_fewer_pixels_may_be_enough(size: tuple[int, int], enough: int, shown: tuple[int, int]) -> None:
+    data = saved(quarters().resize(size), "JPEG", quality=90)
+    pixels = decode(data, enough=enough)
+    assert pixels.shape == (shown[1], shown[0], 3)
+    shows(pixels, *(tuple(map(int, corner)) for corner in corners(decode(data))))  # type: ignore[arg-type]
+
+
+def test_a_png_and_a_turned_photo_keep_what_is_enough() -> None:
+    picture = quarters().resize((1600, 1200))
+    assert decode(saved(picture, "PNG"), enough=300).shape == (1200, 1600, 3)
+    turned = saved(picture, "JPEG", exif=exif(6))
+    shows(decode(turned, enough=300), *corners(decode(turned)))
+    assert decode(turned, enough=300).shape == (400, 300, 3)
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -333,6 +356,29 @@ def test_a_jpeg_of_very_many_scans_is_refused() -> None:
     assert decode(data[:-2] + last * 3 + data[-2:]).shape == (100, 120, 3)
     with pytest.raises(InvalidImageFormat, match="scans"):
         decode(data[:-2] + shortest * 100 + data[-2:])
+
+
+def test_a_large_jpeg_may_have_fewer_scans(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(quarters(), "JPEG", progressive=True)
+    scans = data.count(b"\xff\xda")
+    monkeypatch.setattr(images, "MAX_SCANNED_PIXELS", scans * 120 * 100)
+    assert decode(data).shape == (100, 120, 3)
+    monkeypatch.setattr(images, "MAX_SCANNED_PIXELS", scans * 120 * 100 - 1)
+    with pytest.raises(InvalidImageFormat, match="scans"):
+        decode(data)
+
+
+@pytest.mark.parametrize("part", [b"\xff\xe1\0\2", b"\xff\xfe\0\0"])
+def test_a_jpeg_of_very_many_segments_is_refused(part: bytes) -> None:
+    assert decode(JPEG[:2] + b"\xff\xe1\0\2" * 1000 + JPEG[2:]).shape == (100, 120, 3)
+    with pytest.raises(InvalidImageFormat, match="segments"):
+        decode(JPEG[:2] + part * 100_000 + JPEG[2:])
+
+
+def test_a_png_of_very_many_chunks_is_refused() -> None:
+    assert decode(PNG[:33] + chunk(b"tEXt", b"") * 1000 + PNG[33:]).shape == (100, 120, 3)
+    with pytest.raises(InvalidImageFormat, match="chunks"):
+        decode(PNG[:33] + chunk(b"tEXt", b"") * 100_000 + PNG[33:])
 
 
 def test_pictures_wait_for_room_and_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

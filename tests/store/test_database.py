@@ -102,6 +102,22 @@ def test_errors_do_not_show_what_was_to_be_stored(database: Database) -> None:
     assert "sealed secret" not in str(caught.value)
 
 
+def test_a_connection_at_hand_is_replaced_when_it_broke_and_raises_the_errors_of_all_others(database: Database) -> None:
+    with database.at_hand() as first:
+        first.execute("SELECT 1")
+    with pytest.raises(sa.exc.OperationalError) as caught, database.at_hand() as same:
+        assert same is first
+        same.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert caught.value.connection_invalidated
+    with database.at_hand() as second:
+        pid = second.info.backend_pid
+    with database.begin() as connection:
+        connection.exec_driver_sql("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+    with database.at_hand() as third:
+        assert third is not second
+        assert third.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_a_killed_postgres_is_revived_with_all_that_was_committed(tmp_path: Path) -> None:
     database = Database.open(Settings(home=tmp_path / "home"))
     with database.begin() as connection:

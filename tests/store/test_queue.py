@@ -39,9 +39,9 @@ def test_only_what_dead_workers_were_at_is_taken_up_again(database: Database) ->
 
     async def scene() -> None:
         connect = psycopg.AsyncConnection.connect
-        arguments = database.connect_arguments
-        async with await connect(**arguments, autocommit=True) as one:
-            async with await connect(**arguments, autocommit=True) as other:
+        conninfo = database.conninfo
+        async with await connect(conninfo, autocommit=True) as one:
+            async with await connect(conninfo, autocommit=True) as other:
                 for connection in (one, other):
                     await queue.live(connection, await take(connection))
                 new = await take(one)  # which has no lock yet

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from regard.store import audit as stored
 from regard.store.database import Database
-from regard.use.audit import AuditError, AuditLog, records
+from regard.use.audit import AuditError, AuditLog
 from regard.use.audit.checkpoints import Checkpoint, NoteError, Signer, Verifier, notes, opened
 from regard.use.audit.keeper import MAX_KINDS, Kind, Refusals
 from regard.use.audit.proofs import prove
@@ -102,6 +102,16 @@ def test_a_broken_connection_costs_no_record(database: Database, audit_log: Audi
         )
     assert audit_log.record("request") == 2
     assert verdict(audit_log).good
+
+
+def test_what_another_wrote_meanwhile_is_followed(database: Database, sealer: Sealer, audit_log: AuditLog) -> None:
+    other = AuditLog(database, sealer)
+    assert [log.record("request") for log in (audit_log, audit_log, other, other, audit_log)] == [1, 2, 3, 4, 5]
+    with database.begin() as connection:
+        assert other.write(connection, "standing") == 6
+    assert audit_log.record("request") == 7
+    assert verdict(audit_log).good
+    other.close()
 
 
 def test_what_a_killed_process_announced_is_closed_and_what_a_living_one_did_is_not(
@@ -218,7 +228,9 @@ members = st.recursive(
 def test_the_canonical_form_is_one_line_that_reads_back_to_itself(value: Any) -> None:
     once = canonical(value)
     assert b"\n" not in once
-    assert canonical(records.orjson.loads(once)) == once
+    said = json.loads(once)
+    assert canonical(said) == once
+    assert json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() == once
 
 
 def test_a_checkpoint_is_good_for_its_key_only(sealer: Sealer) -> None:

@@ -75,7 +75,11 @@ def verdict(log: AuditLog, connection: Connection, pins: tuple[str, ...] = ()) -
 def test_processes_share_the_work(log: AuditLog) -> None:
     share = partial(spans.shared, log.database.conninfo, log.seal_key, processes=2)
     seen: list[int] = []
-    with log.database.snapshot() as pooled, patch.object(verifying, "SHARED", 0), patch.object(spans, "RECORDS", 200):
+    with (
+        log.database.snapshot() as pooled,
+        patch.object(verifying, "SHARED", 0),
+        patch.object(spans, "RECORDS", FANOUT),
+    ):
         found = verify(
             stored.driver(pooled),
             log.seal_key,
@@ -84,7 +88,7 @@ def test_processes_share_the_work(log: AuditLog) -> None:
             share=share,
         )
     assert (found.findings, found.records, found.covered) == ([], RECORDS, RECORDS)
-    assert seen == [200, 400, 600]
+    assert seen == [256, 512, 600]
 
 
 def after(log: AuditLog, change: Callable[[Connection], object], pins: tuple[str, ...] = ()) -> Verdict:
@@ -163,12 +167,12 @@ def test_a_changed_record_is_named(log: AuditLog, seq: int, how: str, data: st.D
 
 
 @quick
-@given(seqs, st.booleans())
-def test_a_changed_hash_or_seal_is_named(log: AuditLog, seq: int, of_hash: bool) -> None:
+@given(seqs, st.booleans(), st.sampled_from([32, 31, 33, 0]))
+def test_a_changed_hash_or_seal_is_named(log: AuditLog, seq: int, of_hash: bool, size: int) -> None:
     def change(connection: Connection) -> None:
         record = stored.find(connection, seq)
         assert record is not None
-        other = os.urandom(32)
+        other = os.urandom(size)
         hashed, seal = (other, record.seal) if of_hash else (record.hash, other)
         put(connection, seq, Record(seq, record.content, hashed, seal))
 

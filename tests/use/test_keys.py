@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from regard.settings import Settings
 from regard.store import keys as stored
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.use import keys
 from regard.use.seal import Sealer, SealError, load_sealer
 
@@ -20,7 +20,7 @@ def test_a_key_has_amazons_form_and_its_secret_is_nowhere_in_the_database(databa
     sealer = Sealer(os.urandom(32))
     with database.begin() as connection:
         key = keys.create(connection, sealer, "a test")
-        row = stored.find(connection, key.access_key_id)
+        row = stored.find(raw(connection), key.access_key_id)
     assert key.access_key_id.startswith("AKIA")
     assert len(key.access_key_id) == 20
     assert len(key.secret_access_key) == 40
@@ -36,8 +36,8 @@ def test_keys_share_the_account_and_end_when_revoked(database: Database) -> None
         assert first.account_id == second.account_id
         assert stored.revoke(connection, first.access_key_id)
         assert not stored.revoke(connection, first.access_key_id)
-        assert keys.principal(connection, sealer, first.access_key_id) is None
-        valid = keys.principal(connection, sealer, second.access_key_id)
+        assert keys.principal(raw(connection), sealer, first.access_key_id) is None
+        valid = keys.principal(raw(connection), sealer, second.access_key_id)
     assert valid is not None
     assert valid.secret == second.secret_access_key
 
@@ -46,7 +46,7 @@ def test_another_master_key_is_recognised(database: Database) -> None:
     with database.begin() as connection:
         key = keys.create(connection, Sealer(os.urandom(32)))
         with pytest.raises(SealError, match="REGARD_MASTER_KEY"):
-            keys.principal(connection, Sealer(os.urandom(32)), key.access_key_id)
+            keys.principal(raw(connection), Sealer(os.urandom(32)), key.access_key_id)
 
 
 def test_a_sealed_secret_cannot_be_moved_to_another_key() -> None:

@@ -63,7 +63,7 @@ def test_a_signature_under_another_key_is_another() -> None:
 
 def test_uses_are_counted_once_each_however_many_come_at_once(database: Database, account: str) -> None:
     def use(_: int) -> int:
-        with database.read() as connection:
+        with database.at_hand() as connection:
             return limits.use(connection, "AKIA1", "p/r", beginning("hour", datetime.now(UTC)))
 
     with ThreadPoolExecutor(4) as pool:

@@ -7,7 +7,7 @@ import pytest
 
 from regard.store import authorisations, policies
 from regard.store import keys as stored
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.use import keys
 from regard.use.book import Shelf, digest_of
 from regard.use.keys import AccountError
@@ -32,7 +32,7 @@ def test_a_key_has_one_purpose_which_its_account_must_allow(database: Database, 
         with pytest.raises(AccountError, match="There is no account 000000000000"):
             keys.create(connection, sealer, account_id="000000000000")
         assert not stored.declare_purpose(connection, key.access_key_id, "research")
-        found = keys.principal(connection, sealer, key.access_key_id)
+        found = keys.principal(raw(connection), sealer, key.access_key_id)
     assert found is not None
     assert (found.purpose, found.account_purposes) == ("photo-search", ("photo-search",))
 
@@ -50,7 +50,7 @@ def test_the_worse_standing_counts_and_each_change_is_kept(database: Database, s
         assert stored.set_status(connection, key.account_id, "restricted", "one")
         assert stored.set_status(connection, key.access_key_id, "suspended", "two")
         assert not stored.set_status(connection, "AKIANOBODY", "banned", "three")
-        found = keys.principal(connection, sealer, key.access_key_id)
+        found = keys.principal(raw(connection), sealer, key.access_key_id)
         assert found is not None
         assert status(found) == "suspended"
         assert [(one.subject, one.status, one.reason) for one in stored.history(connection)] == [

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from regard.media.images import decode
 from regard.settings import settings
 from regard.vision.engines import Engines
 from regard.vision.models import WEIGHTS
-from regard.vision.moderation import SEEN, TAXONOMY, UNSEEN, Moderator, agreed, chain, findings
+from regard.vision.moderation import ENOUGH, SEEN, TAXONOMY, UNSEEN, Moderator, agreed, chain, findings
 from regard.vision.tags import Tag, TagReading
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -152,6 +153,17 @@ def test_odd_pictures_are_no_trouble(moderator: Moderator, shape: tuple[int, int
 def test_portraits_get_no_label(moderator: Moderator, portraits: dict[str, Picture]) -> None:
     for name, picture in portraits.items():
         assert [finding for finding in moderator.moderate(picture) if finding.confidence >= 50] == [], name
+
+
+def test_a_large_photo_is_seen_the_same_when_it_is_decoded_smaller(moderator: Moderator, obama: Picture) -> None:
+    large = cv2.resize(obama, None, fx=2400 / obama.shape[1], fy=2400 / obama.shape[1], interpolation=cv2.INTER_CUBIC)
+    data = cv2.imencode(".jpg", np.asarray(large, np.uint8)[:, :, ::-1])[1].tobytes()
+    whole, smaller = decode(data), decode(data, enough=ENOUGH)
+    assert smaller.size * 4 <= whole.size
+    assert moderator.open_nsfw(smaller) == pytest.approx(moderator.open_nsfw(whole), abs=0.02)
+    assert moderator.nsfwjs(smaller) == pytest.approx(moderator.nsfwjs(whole), abs=0.1)
+    found = [{one.label.name: one.confidence for one in moderator.moderate(seen)} for seen in (smaller, whole)]
+    assert found[0] == pytest.approx(found[1], abs=0.5)
 
 
 def test_nobody_is_taken_for_naked(moderator: Moderator, evaluation_data: Path) -> None:

@@ -148,7 +148,7 @@ def test_chunks_find_what_the_whole_finds(detector: ShotDetector, scenes: Sequen
         found = []
         for start, stop in ((0, edge), (edge, len(frames))):
             first = max(0, start - MARGIN)
-            seen = detector.transitions(frames[first : stop + MARGIN])
+            seen = detector.transitions(frames[first : stop + MARGIN], slice(start - first, stop - first))
             found += [
                 one.start + first
                 for one in seen

@@ -25,6 +25,11 @@ def noisy(picture: Luminance, seed: int) -> Luminance:
     return np.clip(picture + noise, 0, 255).astype(np.uint8)
 
 
+def night(street: Luminance) -> Luminance:
+    """Another picture, and a darker one."""
+    return np.ascontiguousarray(street[::-1, ::-1] // 2)
+
+
 def test_noise_is_nothing_new(street: Luminance) -> None:
     assert unchanged(thumbnail(noisy(street, 1)), thumbnail(noisy(street, 2)))
 
@@ -37,8 +42,14 @@ def test_somebody_far_away_is_new(street: Luminance) -> None:
 
 
 def test_a_cut_is_another_picture_and_a_pan_is_not(street: Luminance) -> None:
-    assert another(thumbnail(street), thumbnail(np.ascontiguousarray(street[::-1, ::-1])))
+    assert another(thumbnail(street), thumbnail(night(street)))
     assert not another(thumbnail(street), thumbnail(np.roll(street, 10, axis=1)))
+
+
+def test_a_camera_that_is_moved_fast_sees_the_same_scene(street: Luminance) -> None:
+    before, after = (thumbnail(np.ascontiguousarray(street[:, left : left + 960])) for left in (0, 30))
+    assert np.abs(before - after).mean() > 20
+    assert not another(before, after)
 
 
 def test_slow_change_adds_up(street: Luminance) -> None:
@@ -51,6 +62,6 @@ def test_slow_change_adds_up(street: Luminance) -> None:
 def test_what_is_held_is_looked_at_again_in_time_and_in_another_picture(street: Luminance) -> None:
     held = Held[int](2000)
     looks = iter(range(100))
-    here, there = thumbnail(street), thumbnail(255 - street)
+    here, there = thumbnail(street), thumbnail(night(street))
     frames = [(0, here), (500, here), (1500, here), (2000, here), (2500, there), (3000, there)]
     assert [held.see(time_ms, frame, lambda: next(looks)) for time_ms, frame in frames] == [0, 0, 0, 1, 2, 2]

@@ -40,6 +40,13 @@ def test_an_empty_body_is_an_empty_request():
     assert parse(operation("ListCollections"), b"{}") == {}
 
 
+@pytest.mark.parametrize("value", [b"1", b"[]", b"{}", b'"x"', b"null"])
+def test_a_body_of_very_many_values_is_refused_before_they_are_made(value):
+    body = b'{"CollectionId": "c", "FaceIds": [' + b",".join([value] * 20_000) + b"]}"
+    with pytest.raises(SerializationException, match="values"):
+        parse(operation("DeleteFaces"), body)
+
+
 def test_null_is_absent_but_stays_in_a_list():
     assert parsed("DetectLabels", {"Image": None, "MaxLabels": 3}) == {"MaxLabels": 3}
     assert parsed("DetectFaces", {"Attributes": [None, "ALL"]}) == {"Attributes": [None, "ALL"]}

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from regard.cli import accuracy, analyze, looking, server, standing
+from regard.cli import accuracy, analyze, backup, cluster, looking, server, standing
 from regard.cli.common import explained
 from regard.settings import settings
 
@@ -66,7 +66,10 @@ app = typer.Typer(
 for command in (
     server.init,
     server.serve,
+    cluster.up,
     server.worker,
+    backup.backup,
+    backup.restore,
     looking.look,
     analyze.analyze,
     looking.tour,

@@ -37,6 +37,8 @@ def explained() -> Iterator[None]:
 def _explaining() -> tuple[type[Exception], ...]:
     """Exceptions whose message explains to the operator; imported when there is one, for a command must start fast."""
     from regard.evaluate.result import EvaluationError
+    from regard.exposition import PortError
+    from regard.store.backup import BackupError
     from regard.store.database import DatabaseError
     from regard.store.scrub import ScrubError
     from regard.use.audit import AuditError
@@ -52,6 +54,8 @@ def _explaining() -> tuple[type[Exception], ...]:
     return (
         AccountError,
         AuditError,
+        BackupError,
+        PortError,
         ProofError,
         DatabaseError,
         SealError,
@@ -107,8 +111,7 @@ def open_database() -> tuple[Sealer, Database]:
 
 def _check_master_key(connection: Connection, sealer: Sealer) -> None:
     """SealError if another master key sealed the secrets of this database."""
-    from regard.store import keys as stored
-    from regard.use import keys
+    from regard.store import keys
 
-    for key in stored.every(connection)[-1:]:
-        keys.principal(connection, sealer, key.access_key_id)
+    for key in keys.every(connection)[-1:]:
+        sealer.unseal(key.sealed_secret, key.access_key_id)

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from regard.cli.common import Json, console, explained, noted, open_database
 from regard.settings import settings
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.store.keys import StoredKey
 from regard.use.keys import AccountError
 
@@ -127,7 +127,7 @@ def declare(
         database = Database.open(settings())
         with database.begin() as connection:
             check(connection, purpose, "application")
-            key = keys.find(connection, access_key_id)
+            key = keys.find(raw(connection), access_key_id)
             allowed = key is not None and (key.account_purposes is None or purpose in key.account_purposes)
             declared = allowed and keys.declare_purpose(connection, access_key_id, purpose)
             if declared:

@@ -8,6 +8,7 @@ from rich.table import Table
 from regard.cli.common import Json, console, explained
 from regard.settings import settings
 from regard.vision import models
+from regard.vision.session import runs_on
 
 app = typer.Typer(no_args_is_help=True, help="The weights of the neural networks.")
 
@@ -21,8 +22,9 @@ def fetch() -> None:
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """List the networks: task, licence, source, and whether they are here."""
+    """List the networks: task, licence, source, what runs them (REGARD_DEVICE), and whether they are here."""
     checks = models.verify(settings().cache)
+    device = settings().device
     if as_json:
         fields = [
             {
@@ -32,16 +34,18 @@ def list_(as_json: Json = False) -> None:
                 "Source": check.network.source,
                 "Sha256": check.network.sha256,
                 "Path": str(check.path),
+                "RunsOn": runs_on(check.path, device),
                 "State": check.state,
             }
             for check in checks
         ]
         typer.echo(json.dumps(fields))
         return
-    table = Table("Network", "Task", "Licence", "Source", "State")
+    table = Table("Network", "Task", "Licence", "Source", "Runs on", "State")
     for check in checks:
         network = check.network
-        table.add_row(network.name, network.task, network.licence, network.source, check.state)
+        runs = runs_on(check.path, device)
+        table.add_row(network.name, network.task, network.licence, network.source, runs, check.state)
     console.print(table)
 
 

@@ -1,7 +1,9 @@
 """`regard init`, `regard serve` and `regard worker`."""
 
+import atexit
 import signal
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +14,11 @@ from regard.cli.keys import Purpose, check, show_key, warn_of_no_purpose
 from regard.settings import Settings, settings
 
 if TYPE_CHECKING:
+    from regard.jobs.work import Work
     from regard.jobs.worker import Worker
     from regard.operations.context import Services
+
+    Elsewhere = Callable[[Mapping[str, Work]], Mapping[str, Work]]
 
 
 def init(purpose: Purpose = None, as_json: Json = False) -> None:
@@ -43,34 +48,47 @@ def init(purpose: Purpose = None, as_json: Json = False) -> None:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; REGARD_HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; REGARD_PORT.")] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Use the Ray cluster at HOST:PORT, or `auto`, the one that this machine is in."),
+    ] = None,
 ) -> None:
     """Answer AWS clients until stopped."""
-    import uvicorn
+    if cluster is not None:
+        from regard.cli import cluster as on_cluster
 
+        on_cluster.serve(listening(host, port), cluster)
+        return
+    chosen = listening(host, port)
+    end_by_exit()
+    run(chosen, _services(chosen))
+
+
+def listening(host: str | None, port: int | None) -> Settings:
+    """The settings, with what the command line says of where to listen; and logs as they want them."""
     from regard import log
-    from regard.app import create_app
-    from regard.use.sweeper import Sweeper
 
     chosen = settings().model_copy(
         update={name: value for name, value in (("host", host), ("port", port)) if value is not None}
     )
     log.configure(chosen.log_level, as_json=chosen.log_json)
-    _end_by_exit()
-    services = _services(chosen)
+    return chosen
+
+
+def run(chosen: Settings, services: "Services", elsewhere: "Elsewhere | None" = None) -> None:
+    """Answer until stopped; `elsewhere` says how parts of jobs are done where it is not here."""
+    from regard import exposition, log, serving
+    from regard.app import create_app
+    from regard.readiness import Readiness
+    from regard.use.sweeper import Sweeper
+
+    with explained():
+        exposition.serve(services)
     log.log_start(chosen)
     Sweeper(chosen, services.audit).start()
-    with _worker(services, chosen.workers) if chosen.workers else nullcontext():
-        uvicorn.run(
-            create_app(services),
-            host=chosen.host,
-            port=chosen.port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(chosen.proxies),
-            forwarded_allow_ips=list(chosen.proxies),
-            timeout_graceful_shutdown=30,
-        )
+    with _worker(services, chosen.workers, elsewhere) if chosen.workers else nullcontext():
+        readiness = Readiness(services.database)
+        serving.run(create_app(services, readiness), chosen, readiness)
 
 
 def worker() -> None:
@@ -79,22 +97,27 @@ def worker() -> None:
     It needs what the server has: REGARD_DATABASE_URL, the master key, the buckets and the networks. REGARD_WORKERS
     says how many parts of jobs it works on at once.
     """
-    from regard import log
+    from regard import exposition, log
 
     chosen = settings()
     log.configure(chosen.log_level, as_json=chosen.log_json)
-    _end_by_exit()
+    end_by_exit()
     services = _services(chosen)
+    with explained():
+        exposition.serve(services)
     with _worker(services, max(chosen.workers, 1)):
         log.log_work(chosen)
         signal.pause()
 
 
-def _end_by_exit() -> None:
+def end_by_exit() -> None:
     """Leave through SystemExit, so that work under way is laid down and the embedded database is stopped.
 
     uvicorn passes the signal on once it has shut down.
     """
+    from regard import log
+
+    atexit.register(log.log_end)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
 
@@ -110,22 +133,24 @@ def _services(chosen: Settings) -> "Services":
         vision = Engines(chosen)
         vision.load(chosen.preload)
         sealer, database = open_database()
+        memory = None if chosen.gallery_memory is None else chosen.gallery_memory << 20
         return Services(
-            chosen, database, sealer, vision, Gallery(database), ObjectStore(chosen), AuditLog(database, sealer)
+            chosen, database, sealer, vision, Gallery(database, memory), ObjectStore(chosen), AuditLog(database, sealer)
         )
 
 
-def _worker(services: "Services", at_once: int) -> "Worker":
+def _worker(services: "Services", at_once: int, elsewhere: "Elsewhere | None" = None) -> "Worker":
     from regard.jobs.notify import Notifier
     from regard.jobs.runner import Runner
     from regard.jobs.worker import Worker
     from regard.operations import works
     from regard.use.resuming import context_of, on_record
 
+    kinds = works(services, context_of(services))
     runner = Runner(
         services.settings,
         services.database,
-        works(services, context_of(services)),
+        kinds if elsewhere is None else elsewhere(kinds),
         Notifier(services.settings),
         on_record(services.audit),
     )

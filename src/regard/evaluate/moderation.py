@@ -16,7 +16,7 @@ from regard.media import images
 from regard.operations.moderation import DEFAULT_MIN_CONFIDENCE
 from regard.vision import tags
 from regard.vision.engines import Engines
-from regard.vision.moderation import SEEN, TAXONOMY, Label, Moderator, chain
+from regard.vision.moderation import ENOUGH, SEEN, TAXONOMY, Label, Moderator, chain
 
 # Which share of a folder's photos is looked at: of the many faces every tenth.
 FOLDERS = {"coco": 1, "imagenet": 1, "samples": 1, "smoking": 1, "masks": 1, "icdar2015": 1, "lfw": 10, "fairface": 10}
@@ -58,7 +58,7 @@ def shown(path: Path) -> frozenset[str]:
 
 def look(moderator: Moderator, folder: str, path: Path) -> Seen:
     """What the networks say of one photo, however small it is."""
-    image = images.decode(path.read_bytes(), minimum=1)
+    image = images.decode(path.read_bytes(), minimum=1, enough=ENOUGH)
     confidences = {finding.label.name: finding.confidence for finding in moderator.moderate(image)}
     return Seen(folder, path.name, shown(path), confidences, moderator.nsfwjs(image))
 

@@ -1,104 +1,375 @@
-"""Half-precision codes of embeddings, scanned exhaustively with faiss."""
+"""Compact codes of embeddings that find, for certain, a superset of the best matches.
+
+A vector is kept as a length, a direction, and its last two dimensions as they are (there a cohort's
+normalisation puts values unlike the others). The direction, rotated so that its components are alike, has two
+codes: a sketch of 4 bits a component, which faiss scans from tables in registers ("FastScan", André et al.
+2015), and one of 8 bits for what the sketch cannot rule out. How far each code is from the vector is kept with
+it. By Cauchy and Schwarz |⟨q, x⟩ − ⟨q, x̃⟩| ≤ ‖q‖·‖x − x̃‖, so a code gives bounds of the score, not a guess.
+"""
+
+from collections.abc import Sequence
+from functools import cache
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 1 << 16  # vectors a block: what a removal may have to move, and the grain of parallel search
+from regard.gallery.parallel import in_parallel
 
-# |⟨q, x⟩ − ⟨q, x̃⟩| ≤ ‖q‖·‖x − x̃‖ for the code x̃ of x. Rounding to half precision errs by at most 2⁻¹¹ of each
-# component (and 2⁻²⁵ below the normal range), hence by 2⁻¹¹·‖x‖ in all; the scan's float32 sums and the
-# subnormal part stay far below the rest of this margin. So this times ‖q‖·‖x‖, where ‖x‖ is 1 or more, bounds it.
-ERROR = 2.0**-11 + 2e-5
+BLOCK = 1 << 16  # vectors a block: the grain of parallel search
+BEST = 256  # of a block's sketches are looked at in any case; one of fewer than four times as many is not sketched
+APART = 2  # last dimensions that are kept as they are
 
-_LANES = 16  # faiss scans with AVX-512 only what fills whole registers; the rest of a vector is zeros
+# What float32 arithmetic errs, and what the caller's vectors may, as a share of the product of both lengths.
+SLACK = 1e-4
 
-_SPARE = 32  # candidates beyond the limit that are taken at once; more that are as close cost a second scan
+_LEVELS = 16
+_STEP = 0.3352  # of standard deviations: the best for 16 equal steps of a normal distribution (Max 1960)
+_GROUP = 32  # vectors whose sketches faiss interleaves
+_ROWS = 1 << 13  # vectors that are worked on at once, so that they stay in the processor's cache
+_FEWEST = 64  # room in a new block
+
+_TAIL = slice(0, APART)  # rows of a block's facts
+_LENGTH, _SCALE, _SKETCH_ERROR, _BYTE_ERROR = range(APART, APART + 4)
+_FACTS = APART + 4
+
+Floats = NDArray[np.float32]
 
 
 class Codes:
-    """Vectors of `dimension`, of about length one, each under an int64 key, as float16.
+    """Vectors of `dimension`, of about length one, each under an int64 key.
 
     Not safe for writing while anyone else reads or writes; the owner locks.
     """
 
     def __init__(self, dimension: int) -> None:
         self._dimension = dimension
-        self._width = -(-dimension // _LANES) * _LANES
+        self._rotation = _rotation(dimension - APART)
         self._longest = 1.0  # the greatest length of a vector that was ever put
-        self._blocks: list[faiss.IndexScalarQuantizer] = []
-        self._keys: list[NDArray[np.int64]] = []
+        self._blocks: list[_Block] = []
 
     def __len__(self) -> int:
-        return sum(len(keys) for keys in self._keys)
+        return sum(len(block) for block in self._blocks)
 
     @property
     def nbytes(self) -> int:
         """Bytes held for codes and keys."""
-        return len(self) * (2 * self._width + 8)
+        return sum(block.nbytes for block in self._blocks)
 
     def put(self, keys: NDArray[np.int64], vectors: NDArray[np.floating]) -> None:
         """Add vectors [n, d], replacing those whose keys [n], all different, are there."""
         self.remove(keys)
-        self._longest = max(self._longest, float(np.linalg.norm(vectors, axis=1).max(initial=0)))
-        padded = self._padded(vectors)
-        start = 0
-        while start < len(keys):
-            block = self._roomiest()
-            room = BLOCK - len(self._keys[block])
-            part = slice(start, start + room)
-            self._blocks[block].add(padded[part])
-            self._keys[block] = np.concatenate([self._keys[block], keys[part]])
-            start += room
+        self.add(keys, vectors)
+
+    def add(self, keys: NDArray[np.int64], vectors: NDArray[np.floating]) -> None:
+        """Add vectors [n, d] under keys [n] none of which is there."""
+        for start in range(0, len(keys), _ROWS):
+            self._add(keys[start : start + _ROWS], np.asarray(vectors[start : start + _ROWS], np.float32))
+
+    def absorb(self, other: "Codes") -> None:
+        """Take over what `other`, of the same dimension and with other keys, holds."""
+        self._longest = max(self._longest, other._longest)
+        self._blocks += other._blocks
 
     def remove(self, keys: NDArray[np.int64]) -> None:
         """Drop the vectors under these keys [n]; unknown keys are ignored."""
-        for number, known in enumerate(self._keys):
-            positions = np.flatnonzero(np.isin(known, keys))
-            if len(positions):
-                self._blocks[number].remove_ids(faiss.IDSelectorBatch(positions))
-                self._keys[number] = np.delete(known, positions)
+        gone = np.sort(np.asarray(keys, np.int64))
+        for block in self._blocks:
+            block.remove(gone)
+        self._blocks = [block for block in self._blocks if len(block)]
 
     def candidates(self, probe: NDArray[np.floating], limit: int, floor: float) -> NDArray[np.int64]:
         """Keys of a superset of the `limit` vectors with the greatest inner product with `probe` [d], of those
         at `floor` or above.
         """
-        # One query is one thread's work; a team of threads, which is set for each thread, would only wait.
-        faiss.omp_set_num_threads(1)
-        query = self._padded(probe[None])
-        error = ERROR * float(np.linalg.norm(probe)) * self._longest
-        tops = [block.search(query, min(limit + _SPARE, len(keys))) for block, keys in self._filled()]
-        scores = np.concatenate([score[0] for score, _ in tops]) if tops else np.empty(0, np.float32)
-        if not len(scores):
-            return np.empty(0, np.int64)
-        threshold = floor - error
-        if len(scores) >= limit:
-            threshold = max(threshold, float(np.partition(scores, -limit)[-limit]) - 2 * error)
-        found = []
-        for (block, keys), (score, position) in zip(self._filled(), tops, strict=True):
-            if len(score[0]) < len(keys) and score[0][-1] > threshold:  # more of this block may qualify
-                _, score, position = block.range_search(query, threshold)
-                found.append(keys[position])
-            else:
-                found.append(keys[position[0][score[0] >= threshold]])
-        return np.concatenate(found)
+        query = _Query(np.asarray(probe, np.float32), self._rotation, SLACK * self._longest)
+        blocks = self._blocks
+        looks = in_parallel(lambda block: block.look(query, floor), blocks)
+        threshold = _threshold([look.lower for look in looks], limit, floor)
+        in_parallel(lambda number: blocks[number].complete(query, looks[number], threshold), range(len(blocks)))
+        threshold = _threshold([look.lower for look in looks], limit, floor)
+        found = [block.keys[look.rows[look.upper >= threshold]] for block, look in zip(blocks, looks, strict=True)]
+        return np.concatenate(found) if found else np.empty(0, np.int64)
 
-    def _filled(self) -> "list[tuple[faiss.IndexScalarQuantizer, NDArray[np.int64]]]":
-        return [(block, keys) for block, keys in zip(self._blocks, self._keys, strict=True) if len(keys)]
+    def _add(self, keys: NDArray[np.int64], vectors: Floats) -> None:
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        self._longest = max(self._longest, float(lengths.max(initial=0)))
+        sketches, codes, facts = _encode(vectors, self._rotation)
+        start = 0
+        while start < len(keys):
+            block = self._open()
+            part = slice(start, start + BLOCK - len(block))
+            block.add(keys[part], sketches[part], codes[part], facts[:, part])
+            start = part.stop
 
-    def _padded(self, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Vectors [n, d] as float32 [n, width], with zeros at their ends."""
-        padded = np.zeros((len(vectors), self._width), np.float32)
-        padded[:, : self._dimension] = vectors
-        return padded
+    def _open(self) -> "_Block":
+        """A block with room, added if there is none."""
+        for block in reversed(self._blocks):
+            if len(block) < BLOCK:
+                return block
+        self._blocks.append(_Block(len(self._rotation)))
+        return self._blocks[-1]
 
-    def _roomiest(self) -> int:
-        """The number of a block with room, added if there is none."""
-        for number, keys in enumerate(self._keys):
-            if len(keys) < BLOCK:
-                return number
-        self._blocks.append(
-            faiss.IndexScalarQuantizer(self._width, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-        )
-        self._keys.append(np.empty(0, np.int64))
-        return len(self._blocks) - 1
+
+class _Query:
+    """A probe as codes are compared with it."""
+
+    def __init__(self, probe: Floats, rotation: Floats, slack: float) -> None:
+        # Not a product of matrices: BLAS would share that among threads of its own.
+        self.direction = np.vecdot(rotation, probe[:-APART])
+        self.length = float(np.linalg.norm(self.direction))
+        self.tail = probe[-APART:]
+        self.slack = slack * float(np.linalg.norm(probe))
+        # faiss rounds its tables to 8 bits, and their sums must fit in 16: each component errs by half a step.
+        widest = float(np.abs(self.direction).max()) * _width(len(self.direction))
+        total = float(np.abs(self.direction).sum()) * _width(len(self.direction))
+        step = max(widest / 255, total / (65535 - 2 * len(self.direction)))
+        self.sketch_error = 0.51 * step * len(self.direction)
+
+    def others(self, facts: Floats) -> Floats:
+        """What the dimensions that are kept as they are add to scores, with facts [k, n]: [n]."""
+        return np.asarray(sum(value * row for value, row in zip(self.tail, facts[_TAIL], strict=True)), np.float32)
+
+    def most(self, sketched: Floats | float, facts: Floats) -> Floats:
+        """The greatest scores that sketches [n] allow, with facts [k, n]: [n]."""
+        direction = sketched + self.sketch_error + self.length * facts[_SKETCH_ERROR]
+        return np.asarray(facts[_LENGTH] * direction + self.others(facts) + self.slack, np.float32)
+
+
+class _Look:
+    """What is known of some vectors of a block: `rows` [m], and bounds of their scores; and of all others, the
+    greatest inner product that one of their sketches can have.
+    """
+
+    def __init__(
+        self, rows: NDArray[np.intp], lower: Floats, upper: Floats, rest: float, seen: NDArray[np.intp]
+    ) -> None:
+        self.rows, self.lower, self.upper, self.rest, self.seen = rows, lower, upper, rest, seen
+
+
+class _Block:
+    """Up to `BLOCK` vectors; arrays grow by doubling and are filled up to `len`."""
+
+    def __init__(self, width: int) -> None:
+        self._count = 0
+        self._keys = np.empty(0, np.int64)
+        self._codes = np.empty((0, width), np.int8)
+        self._facts = np.empty((_FACTS, 0), np.float32)
+        self._sketches = _Sketches(width)
+        self._least, self._greatest = np.iinfo(np.int64).max, np.iinfo(np.int64).min  # of all keys ever put
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        return self._keys[: self._count]
+
+    @property
+    def nbytes(self) -> int:
+        return self._keys.nbytes + self._codes.nbytes + self._facts.nbytes + self._sketches.nbytes
+
+    def add(self, keys: NDArray[np.int64], sketches: NDArray[np.uint8], codes: NDArray[np.int8], facts: Floats) -> None:
+        """Append vectors for which there is room."""
+        start, stop = self._count, self._count + len(keys)
+        if stop > len(self._keys):
+            self._grow(max(min(BLOCK, 2 * len(self._keys)), stop, min(BLOCK, _FEWEST)))
+        self._keys[start:stop] = keys
+        self._codes[start:stop] = codes
+        self._facts[:, start:stop] = facts
+        self._sketches.append(sketches)
+        self._count = stop
+        self._least, self._greatest = min(self._least, int(keys.min())), max(self._greatest, int(keys.max()))
+
+    def remove(self, gone: NDArray[np.int64]) -> None:
+        """Drop the vectors under these keys [n], in order; the last ones take their places."""
+        within = gone[np.searchsorted(gone, self._least) : np.searchsorted(gone, self._greatest, "right")]
+        if not len(within):
+            return
+        removed = np.isin(self.keys, within)
+        kept = self._count - int(removed.sum())
+        holes = np.flatnonzero(removed[:kept])
+        movers = kept + np.flatnonzero(~removed[kept:])
+        self._keys[holes] = self._keys[movers]
+        self._codes[holes] = self._codes[movers]
+        self._facts[:, holes] = self._facts[:, movers]
+        self._codes[kept : self._count] = 0
+        self._facts[:, kept : self._count] = 0
+        self._sketches.move(holes, movers, kept)
+        self._count = kept
+
+    def look(self, query: _Query, floor: float) -> _Look:
+        """Bounds of the scores of those that may be the best, of those at `floor` or above."""
+        if self._count <= 4 * BEST:
+            rows = np.arange(self._count)
+            return _Look(rows, *self._bounds(query, None), -np.inf, rows)
+        sketched, seen = self._sketches.best(query.direction, BEST)
+        rows = seen[query.most(sketched, self._facts[:, seen]) >= floor]
+        return _Look(rows, *self._bounds(query, rows), float(sketched[-1]), seen)
+
+    def complete(self, query: _Query, look: _Look, threshold: float) -> None:
+        """Add to `look` all others whose scores may be `threshold` or more."""
+        if look.rest == -np.inf:
+            return
+        possible = query.most(look.rest, self._facts[:, : self._count]) >= threshold
+        possible[look.seen] = False
+        rows = np.flatnonzero(possible)
+        if not len(rows):
+            return
+        if len(rows) > self._count // 4:  # one after the other is faster than picking
+            lower, upper = (bound[rows] for bound in self._bounds(query, None))
+        else:
+            lower, upper = self._bounds(query, rows)
+        look.rows, look.rest = np.concatenate([look.rows, rows]), -np.inf
+        look.lower, look.upper = np.concatenate([look.lower, lower]), np.concatenate([look.upper, upper])
+
+    def _bounds(self, query: _Query, rows: NDArray[np.intp] | None) -> tuple[Floats, Floats]:
+        """Bounds of the scores of the vectors in `rows` [n], or of all, from their codes of 8 bits."""
+        count = self._count if rows is None else len(rows)
+        facts = self._facts[:, : self._count] if rows is None else self._facts[:, rows]
+        products = np.empty(count, np.float32)
+        for start in range(0, count, _ROWS):
+            part = slice(start, min(start + _ROWS, count))
+            codes = self._codes[part] if rows is None else self._codes[rows[part]]
+            products[part] = np.vecdot(codes.astype(np.float32), query.direction)
+        scores = facts[_LENGTH] * facts[_SCALE] * products + query.others(facts)
+        error = facts[_LENGTH] * query.length * facts[_BYTE_ERROR] + query.slack
+        return scores - error, scores + error
+
+    def _grow(self, room: int) -> None:
+        self._keys = np.concatenate([self.keys, np.zeros(room - self._count, np.int64)])
+        codes, facts = np.zeros((room, self._codes.shape[1]), np.int8), np.zeros((_FACTS, room), np.float32)
+        codes[: self._count], facts[:, : self._count] = self._codes[: self._count], self._facts[:, : self._count]
+        self._codes, self._facts = codes, facts
+        self._sketches.grow(room)
+
+
+class _Sketches:
+    """Sketches as faiss scans them: of 32 vectors a time, two components after another, 16 bytes for each: of
+    vectors 0, 8, 1, 9, …, 7, 15 in the lower halves of the bytes, and of those 16 further on in the upper ones.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._index = faiss.IndexPQFastScan(width, width, 4, faiss.METRIC_INNER_PRODUCT, _GROUP)
+        levels = np.tile(_levels(width), width)
+        faiss.copy_array_to_vector(levels, self._index.pq.centroids)
+        self._index.is_trained = True
+        self._pairs = width // 2
+        self._packed = np.empty((0, self._pairs, _GROUP), np.uint8)
+
+    @property
+    def nbytes(self) -> int:
+        return self._packed.nbytes
+
+    def best(self, query: Floats, count: int) -> tuple[Floats, NDArray[np.intp]]:
+        """The greatest inner products with `query` [d], falling, and whose they are; all others' are no greater."""
+        faiss.omp_set_num_threads(1)  # the threads are ours, one a block
+        products, rows = self._index.search(query[None], count)
+        return products[0], rows[0]
+
+    def append(self, sketches: NDArray[np.uint8]) -> None:
+        """Add sketches [n, d], 0–15, for which there is room."""
+        start = self._index.ntotal
+        begun = min(-start % _GROUP, len(sketches))  # they go into a group that has been begun
+        self._write(np.arange(start, start + begun), sketches[:begun])
+        rest = sketches[begun:]
+        if len(rest):
+            groups = -(-len(rest) // _GROUP)
+            padded = np.zeros((groups * _GROUP, 2 * self._pairs), np.uint8)
+            padded[: len(rest)] = rest
+            # [group, half, (eight, two), pair, component] → [group, pair, component, (two, eight), half]
+            parts = padded.reshape(groups, 2, 2, 8, self._pairs, 2)
+            packed = parts[:, 0] | parts[:, 1] << 4
+            first = (start + begun) // _GROUP
+            self._packed[first : first + groups] = packed.transpose(0, 3, 4, 2, 1).reshape(groups, self._pairs, _GROUP)
+        self._set_count(start + len(sketches))
+
+    def move(self, holes: NDArray[np.intp], movers: NDArray[np.intp], count: int) -> None:
+        """Put the sketches at `movers` into `holes` and keep the first `count`."""
+        self._write(holes, self._read(movers))
+        last = np.arange(count, self._index.ntotal)
+        self._write(last, np.zeros((len(last), 2 * self._pairs), np.uint8))
+        self._set_count(count)
+
+    def grow(self, room: int) -> None:
+        """Make room for `room` sketches in all."""
+        groups = -(-room // _GROUP)
+        old = self._packed.copy()
+        self._index.codes.resize(groups * self._pairs * _GROUP)
+        whole = faiss.rev_swig_ptr(self._index.codes.get(), groups * self._pairs * _GROUP)
+        self._packed = whole.reshape(groups, self._pairs, _GROUP)
+        self._packed[: len(old)] = old
+        self._packed[len(old) :] = 0
+
+    def _set_count(self, count: int) -> None:
+        self._index.ntotal = count
+        self._index.ntotal2 = -(-count // _GROUP) * _GROUP  # type: ignore[attr-defined]
+
+    def _read(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        group, byte, shift = _place(rows)
+        both = self._packed.reshape(-1, self._pairs, 2, _GROUP // 2)[group, :, :, byte] >> shift[:, None, None] & 15
+        return np.asarray(both.reshape(len(rows), 2 * self._pairs), np.uint8)
+
+    def _write(self, rows: NDArray[np.intp], sketches: NDArray[np.uint8]) -> None:
+        packed = self._packed.reshape(-1, self._pairs, 2, _GROUP // 2)
+        group, byte, shift = _place(rows)
+        for half in (0, 4):  # two vectors share a byte
+            of = shift == half
+            other = packed[group[of], :, :, byte[of]] & np.uint8(0xF0 >> half)
+            packed[group[of], :, :, byte[of]] = other | sketches[of].reshape(-1, self._pairs, 2) << half
+
+
+def _place(rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]:
+    """The groups of 32 of vectors [n], the bytes in which they are, and where in the bytes, in bits."""
+    within = rows % (_GROUP // 2)
+    return rows // _GROUP, within % 8 * 2 + within // 8, (rows % _GROUP // (_GROUP // 2) * 4).astype(np.uint8)
+
+
+def _encode(vectors: Floats, rotation: Floats) -> tuple[NDArray[np.uint8], NDArray[np.int8], Floats]:
+    """Sketches [n, w], codes [n, w] and facts [k, n] of vectors [n, d]."""
+    width = len(rotation)
+    facts = np.empty((_FACTS, len(vectors)), np.float32)
+    facts[_TAIL] = vectors[:, -APART:].T
+    rotated = vectors[:, :-APART] @ rotation.T
+    facts[_LENGTH] = np.sqrt(np.einsum("ij,ij->i", rotated, rotated))
+    rotated /= np.maximum(facts[_LENGTH], np.finfo(np.float32).tiny)[:, None]
+    levels = _levels(width)
+    error = rotated * (1 / (levels[1] - levels[0]))
+    sketches = np.clip(error + np.float32(_LEVELS // 2), 0, _LEVELS - 1).astype(np.uint8)
+    facts[_SKETCH_ERROR] = _distance(rotated, levels[sketches])
+    facts[_SCALE] = np.maximum(np.maximum(rotated.max(1), -rotated.min(1)), np.finfo(np.float32).tiny) / 127
+    codes = np.rint(rotated / facts[_SCALE][:, None]).astype(np.int8)
+    facts[_BYTE_ERROR] = _distance(rotated, codes * facts[_SCALE][:, None])
+    return sketches, codes, facts
+
+
+def _distance(vectors: Floats, others: Floats) -> Floats:
+    apart = vectors - others
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", apart, apart)), np.float32)
+
+
+@cache
+def _rotation(dimension: int) -> Floats:
+    """An orthogonal map [w, d] to an even number of dimensions, the same in every process."""
+    width = dimension + dimension % 2
+    orthogonal = np.linalg.qr(np.random.default_rng(0).standard_normal((width, width)))[0]
+    return np.ascontiguousarray(orthogonal[:, :dimension], np.float32)
+
+
+@cache
+def _levels(width: int) -> Floats:
+    """The 16 values that a component of a sketched direction of `width` components has."""
+    steps = np.arange(_LEVELS) - (_LEVELS - 1) / 2
+    return np.asarray(steps * _STEP / np.sqrt(width), np.float32)
+
+
+def _width(width: int) -> float:
+    """From the least of those values to the greatest."""
+    levels = _levels(width)
+    return float(levels[-1] - levels[0])
+
+
+def _threshold(lower: Sequence[Floats], limit: int, floor: float) -> float:
+    """The score below which nothing is among the best `limit`, or at `floor`: so many are certainly above it."""
+    bounds = np.concatenate(lower) if lower else np.empty(0, np.float32)
+    return floor if len(bounds) < limit else max(floor, float(np.partition(bounds, -limit)[-limit]))

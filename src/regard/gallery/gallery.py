@@ -3,31 +3,48 @@
 PostgreSQL is the system of record. A search first asks for the collection's version, takes in what has
 changed since the version that it knows, scans its codes for a superset of the matches, and ranks those on
 the full-precision vectors that PostgreSQL returns. So a committed face is found by the next search of every
-process, a removed one is not, and a killed process loses nothing.
+process, a removed one is not, and a killed process loses nothing. Memory has a limit: what was searched
+longest ago goes, and comes back from PostgreSQL when it is searched again.
 """
 
+import queue
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
+import psutil
+import psycopg
 import sqlalchemy as sa
+import structlog
 from fasteners import ReaderWriterLock
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
+from regard import metrics
 from regard.gallery.codes import Codes
-from regard.store import faces, users
+from regard.gallery.parallel import CORES
+from regard.store import embeddings, faces, users
 from regard.store.collections import Collection
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.store.tables import collections as collections_table
 from regard.store.tables import faces as faces_table
 from regard.store.tables import removals
 from regard.store.tables import users as users_table
 from regard.vision.cohort import Comparison
 
-_ROWS = 1 << 13  # taken from the database at a time; as rows they take ten times the memory of their codes
+_LARGE = 100_000  # faces from which on a collection is loaded through several connections
+_CONNECTIONS = max(2, min(CORES, 4))
+_RANGES = 8  # of keys that each of them loads, so that all end at about the same time where keys are not even
+_QUIET_S = 5.0  # between lines of the log about a collection that is being loaded
+
+_NONE = np.empty(0, np.int64)
+
+_log = structlog.get_logger("regard")
 
 
 class _Row(Protocol):
@@ -54,28 +71,106 @@ class _Side:
         self.codes: Codes | None = None  # made when the first vector tells the dimension
         self.version = -1
 
-    def take(self, connection: Connection, collection_key: int, version: int, comparison: Comparison) -> None:
+    @property
+    def nbytes(self) -> int:
+        return 0 if self.codes is None else self.codes.nbytes
+
+    def take(
+        self, database: Database, connection: Connection, collection_key: int, version: int, comparison: Comparison
+    ) -> None:
         """Take in what changed after `self.version` in the snapshot of `connection`."""
-        if self.codes is not None:
+        if self.codes is None:
+            self.codes = self._load(database, connection, collection_key, comparison)
+        else:
             gone = sa.select(removals.c.key).where(
                 removals.c.collection_key == collection_key,
                 removals.c.version > self.version,
                 removals.c.of_user == (self.table is users_table),
             )
             self.codes.remove(np.array(list(connection.execute(gone).scalars()), np.int64))
-        changed = sa.select(self.table.c.key, self.table.c.embedding).where(
-            self.table.c.collection_key == collection_key,
-            self.table.c.version > self.version,
-            self.table.c.embedding.is_not(None),
-        )
-        for rows in connection.execution_options(stream_results=True).execute(changed).partitions(_ROWS):
-            keys = np.fromiter((row.key for row in rows), np.int64, len(rows))
-            vectors = np.frombuffer(b"".join(row.embedding for row in rows), "<f4").reshape(len(rows), -1)
-            references = comparison.references(vectors)
-            if self.codes is None:
-                self.codes = Codes(references.shape[1])
-            self.codes.put(keys, references)
+            for keys, vectors in embeddings.parts(raw(connection), self.table, collection_key, after=self.version):
+                self.codes.put(keys, comparison.rough_references(vectors))
         self.version = version
+
+    def _load(
+        self, database: Database, connection: Connection, collection_key: int, comparison: Comparison
+    ) -> Codes | None:
+        """The codes of all that is there in the snapshot of `connection`; None if there is nothing."""
+        bounds = embeddings.bounds(connection, self.table, collection_key)
+        if bounds is None:
+            return None
+        total = connection.execute(
+            sa.select(
+                collections_table.c.face_count if self.table is faces_table else collections_table.c.user_count
+            ).where(collections_table.c.key == collection_key)
+        ).scalar_one()
+        progress = _Progress(collection_key, total)
+
+        def take(connection: "psycopg.Connection[Any]", ranges: Iterator[tuple[int, int]]) -> Codes | None:
+            codes = None
+            for first_and_last in ranges:
+                for keys, vectors in embeddings.parts(connection, self.table, collection_key, first_and_last):
+                    references = comparison.rough_references(vectors)
+                    codes = codes or Codes(references.shape[1])
+                    codes.add(keys, references)
+                    progress.add(len(keys))
+            return codes
+
+        if total < _LARGE:
+            return take(raw(connection), iter([bounds]))
+        snapshot = embeddings.export(connection)
+        waiting = _split(bounds, _CONNECTIONS * _RANGES)
+
+        def take_apart(_number: int) -> Codes | None:
+            with embeddings.joined(database, snapshot) as own:
+                return take(own, _drained(waiting))
+
+        with ThreadPoolExecutor(_CONNECTIONS) as threads:
+            loaded = [codes for codes in threads.map(take_apart, range(_CONNECTIONS)) if codes is not None]
+        for other in loaded[1:]:
+            loaded[0].absorb(other)
+        progress.end()
+        return loaded[0] if loaded else None
+
+
+class _Progress:
+    """Says in the log how far the loading of a large collection is."""
+
+    def __init__(self, collection_key: int, total: int) -> None:
+        self._log = _log.bind(collection_key=collection_key, vectors=total)
+        self._lock = threading.Lock()
+        self._count = 0
+        self._started = self._said = time.monotonic()
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self._count += count
+            now = time.monotonic()
+            if now - self._said > _QUIET_S:
+                self._said = now
+                self._log.info("loading a collection", loaded=self._count, seconds=round(now - self._started, 1))
+
+    def end(self) -> None:
+        seconds = time.monotonic() - self._started
+        self._log.info("loaded a collection", loaded=self._count, seconds=round(seconds, 1))
+
+
+def _split(bounds: tuple[int, int], count: int) -> "queue.SimpleQueue[tuple[int, int]]":
+    """Keys from the first to the last in up to `count` ranges."""
+    ranges: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+    first, last = bounds
+    width = -(-(last - first + 1) // count)
+    for start in range(first, last + 1, width):
+        ranges.put((start, min(start + width - 1, last)))
+    return ranges
+
+
+def _drained(waiting: "queue.SimpleQueue[tuple[int, int]]") -> Iterator[tuple[int, int]]:
+    while True:
+        try:
+            yield waiting.get_nowait()
+        except queue.Empty:
+            return
 
 
 class _Entry:
@@ -83,14 +178,18 @@ class _Entry:
         self.lock = ReaderWriterLock()
         self.faces = _Side(faces_table)
         self.users = _Side(users_table)
+        self.nbytes = 0  # as of the last change
 
 
 class Gallery:
-    """Search over the collections of a database."""
+    """Search over the collections of a database, with codes of up to `memory` bytes: half of the machine's, unless
+    given. A collection that needs more than that alone is searched all the same.
+    """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, memory: int | None = None) -> None:
         self._database = database
-        self._entries: dict[int, _Entry] = {}
+        self._memory = psutil.virtual_memory().total // 2 if memory is None else memory
+        self._entries: OrderedDict[int, _Entry] = OrderedDict()  # searched longest ago first
         self._guard = threading.Lock()
 
     def search_faces(
@@ -120,7 +219,14 @@ class Gallery:
         """Bytes of memory that hold the collection's faces here: codes and keys."""
         with self._guard:
             entry = self._entries.get(collection.key)
-        return 0 if entry is None or entry.faces.codes is None else entry.faces.codes.nbytes
+        return 0 if entry is None else entry.faces.nbytes
+
+    def held(self) -> tuple[int, int]:
+        """Faces and users of all collections that are held here, and the bytes of memory that hold them."""
+        with self._guard:
+            entries = list(self._entries.values())
+        codes = [side.codes for entry in entries for side in (entry.faces, entry.users) if side.codes is not None]
+        return sum(map(len, codes)), sum(code.nbytes for code in codes)
 
     def forget(self, collection_key: int) -> None:
         """Free the memory of a deleted collection."""
@@ -140,27 +246,52 @@ class Gallery:
     ) -> list[Match[RowT]]:
         with self._guard:
             entry = self._entries.setdefault(collection.key, _Entry())
+            self._entries.move_to_end(collection.key)
         side = side_of(entry)
-        if side.version < collection.version:
-            self._catch_up(collection.key, entry, side, comparison)
-        with entry.lock.read_lock():
-            if side.codes is None:
+        query = comparison.probes(probe[None])[0]
+        keys = None
+        while keys is None:
+            if side.version < collection.version and not self._catch_up(collection.key, entry, side, comparison):
                 return []
-            keys = side.codes.candidates(comparison.probes(probe[None])[0], limit, floor)
+            with entry.lock.read_lock():
+                if side.version >= collection.version:  # unless another's catching up has failed meanwhile
+                    keys = _NONE if side.codes is None else side.codes.candidates(query, limit, floor)
         with self._database.read() as connection:
             rows = fetch(connection, keys.tolist())
         ranked = sorted(_scored(rows, probe, comparison), key=lambda match: (-match.score, tie(match.row)))
         return [match for match in ranked if match.score >= floor][:limit]
 
-    def _catch_up(self, collection_key: int, entry: _Entry, side: _Side, comparison: Comparison) -> None:
+    def _catch_up(self, collection_key: int, entry: _Entry, side: _Side, comparison: Comparison) -> bool:
+        """Take in what is new; False if the collection is no more."""
         with entry.lock.write_lock(), self._database.snapshot() as connection:
             version = connection.execute(
                 sa.select(collections_table.c.version).where(collections_table.c.key == collection_key)
             ).scalar()
             if version is None:
                 self.forget(collection_key)
-            elif side.version < version:
-                side.take(connection, collection_key, version, comparison)
+                return False
+            if side.version < version:
+                try:
+                    with metrics.CATCH_UP_SECONDS.time():
+                        side.take(self._database, connection, collection_key, version, comparison)
+                except BaseException:
+                    side.codes, side.version = None, -1  # it may hold a part of a change: begins anew
+                    raise
+                self._make_room(entry)
+            return True
+
+    def _make_room(self, entry: _Entry) -> None:
+        """Drop what was searched longest ago while all take more than there is; not what has just grown."""
+        with self._guard:
+            entry.nbytes = entry.faces.nbytes + entry.users.nbytes
+            total = sum(other.nbytes for other in self._entries.values())
+            for key, other in list(self._entries.items()):
+                if total <= self._memory:
+                    break
+                if other is not entry and other.nbytes:
+                    del self._entries[key]
+                    total -= other.nbytes
+                    _log.info("dropped a collection from memory", collection_key=key, bytes=other.nbytes)
 
 
 def _scored(rows: Sequence[RowT], probe: NDArray[np.float32], comparison: Comparison) -> list[Match[RowT]]:

@@ -5,17 +5,19 @@ whoever is killed. An error that may pass is raised, for the queue to try again 
 a sentence that its client can read.
 """
 
+import errno
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 import psycopg
 import structlog
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NoEndpoint
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
+from structlog.contextvars import bound_contextvars
 
 from regard.jobs import flow
 from regard.jobs.work import Check, Deliver, Ended, Interrupted, JobFailed, Work
@@ -31,6 +33,7 @@ _FIRST_PAUSE_S, _PAUSE_GROWTH, _LONGEST_PAUSE_S = 2, 4, 3600
 
 _INTERNAL_ERROR = "The service experienced an internal error."
 _GIVEN_UP = f"The analysis was given up after {ATTEMPTS} attempts"
+_PASSING_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 _PASSING_CODES = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "ServiceUnavailable"})
 
 _log = structlog.get_logger(__name__)
@@ -42,13 +45,15 @@ def pause_s(attempt: int) -> int:
 
 
 def may_pass(error: BaseException | None) -> bool:
-    """Whether the same may succeed later: the database or the object storage was away, or memory was short."""
+    """Whether the same may succeed later: the database or the object storage was away, or memory or disk was short."""
     match error:
         case None:
             return False
         case OperationalError() | psycopg.OperationalError() | NoConnection():
             return True
-        case NoEndpoint() | HTTPClientError() | MemoryError():
+        case NoEndpoint() | HTTPClientError() | IncompleteReadError() | MemoryError():
+            return True
+        case OSError() if error.errno in _PASSING_ERRNOS:
             return True
         case ClientError():
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -163,6 +168,10 @@ class Runner:
 
     def _take(self, job_id: str, attempt: int, step: Callable[[Job, Work], None]) -> None:
         """Take a step of a job that is in progress, or end the job in vain."""
+        with bound_contextvars(job_id=job_id):
+            self._taken(job_id, attempt, step)
+
+    def _taken(self, job_id: str, attempt: int, step: Callable[[Job, Work], None]) -> None:
         with self.database.read() as connection:
             job = jobs.get(connection, job_id)
         if job is None or job.status != IN_PROGRESS:
@@ -180,7 +189,7 @@ class Runner:
                 _log.warning("step to be taken again", job_id=job_id, attempt=attempt + 1, cause=str(error))
                 raise
             if passing:
-                self.fail(job, f"{_GIVEN_UP}: the database, the object storage or memory was not available.")
+                self.fail(job, f"{_GIVEN_UP}: the database, the object storage, memory or disk was not available.")
             elif isinstance(error, JobFailed):
                 self.fail(job, str(error), error.code)
             else:

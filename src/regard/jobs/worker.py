@@ -88,11 +88,11 @@ class Worker:
     async def _work(self) -> None:
         """Be one registered worker, until asked to end or the database breaks off."""
         await asyncio.to_thread(self._runner.purge)  # also revives an embedded database that has died
-        arguments = self._runner.database.connect_arguments
-        connector = procrastinate.PsycopgConnector(kwargs=arguments, min_size=1, max_size=_CONNECTIONS)
+        conninfo = self._runner.database.conninfo
+        connector = procrastinate.PsycopgConnector(conninfo=conninfo, min_size=1, max_size=_CONNECTIONS)
         async with (
             _tasks(self._runner, connector).open_async() as app,
-            await psycopg.AsyncConnection.connect(**arguments, autocommit=True) as life,
+            await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as life,
         ):
             worker = QueueWorker(
                 app,

@@ -19,6 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regard import metrics
+
 # "Guidelines and quotas in Amazon Rekognition": size and resolution of images. The 5 MB of bytes in a request
 # are part of the service model.
 MAX_S3_OBJECT_BYTES = 15 * 1024 * 1024
@@ -28,6 +30,10 @@ MAX_SIDE = 10_000
 # Ours. A progressive JPEG costs a pass over all its pixels per scan, and a scan can be a dozen bytes;
 # encoders write about ten.
 MAX_SCANS = 64
+# Ours. Scans times pixels: twenty scans of the largest picture.
+MAX_SCANNED_PIXELS = 2_000_000_000
+# Ours. Segments of a JPEG before its first scan, or chunks of a PNG: a file can hold millions that are empty.
+MAX_PARTS = 65_536
 # Ours. Pixels that decoded pictures may hold in memory together, 3 bytes each (while a picture is decoded,
 # 6 to 20), and how long a picture waits for others to be released, in seconds.
 PIXELS_IN_FLIGHT = 200_000_000
@@ -72,7 +78,9 @@ class _Picture:
     data: bytes
 
 
-def decode(data: bytes, minimum: int = MIN_SIDE, maximum: int = MAX_SIDE) -> NDArray[np.uint8]:
+def decode(
+    data: bytes, minimum: int = MIN_SIDE, maximum: int = MAX_SIDE, enough: int | None = None
+) -> NDArray[np.uint8]:
     """The pixels [height, width, 3] of a JPEG or PNG, RGB, 0–255, turned upright as Exif's orientation says.
 
     The format is told by content. Of a file with several pictures (an animated PNG, the MPO that phones
@@ -80,6 +88,9 @@ def decode(data: bytes, minimum: int = MIN_SIDE, maximum: int = MAX_SIDE) -> NDA
     white, where most pages show them. 16-bit samples keep their upper byte, or nearly (±1 where the picture
     has transparency). Data that is damaged in the middle is decoded as far as libjpeg can; a file that ends
     too early is refused. Bytes after the end are ignored.
+
+    Who says that so many pixels of the shorter side are `enough` may get a large JPEG two, four or eight times
+    smaller, never with fewer: libjpeg then transforms only the low frequencies, which takes less than half the time.
 
     The pixels count against `PIXELS_IN_FLIGHT` until the array, and every view of it, is gone.
 
@@ -94,10 +105,11 @@ def decode(data: bytes, minimum: int = MIN_SIDE, maximum: int = MAX_SIDE) -> NDA
     pixels = picture.width * picture.height
     _room.take(pixels)
     try:
-        image = _UPRIGHT.get(_orientation(picture.exif), _as_stored)(_pixels(picture))
+        image = _UPRIGHT.get(_orientation(picture.exif), _as_stored)(_pixels(picture, _shrink(picture, enough)))
     except BaseException:
         _room.give_back(pixels)
         raise
+    metrics.DECODED_PIXELS.inc(pixels)
     weakref.finalize(image, _room.give_back, pixels).atexit = False
     return image
 
@@ -140,11 +152,13 @@ def _jpeg(data: bytes) -> _Picture:
     sides: tuple[int, int] | None = None
     exif = b""
     position = 2
+    parts = 0
     while found := _JPEG_MARKER.search(data, position):
         marker, position = data[found.end() - 1], found.end()
-        if marker in _JPEG_BARE:
-            continue
         (length,) = unpack_from(">H", data, position)
+        parts += 1
+        if parts > MAX_PARTS:
+            raise InvalidImageFormat(f"more than {MAX_PARTS} segments")
         if marker in _JPEG_FRAMES:
             if sides:
                 raise InvalidImageFormat("two frame headers")
@@ -162,14 +176,14 @@ def _jpeg(data: bytes) -> _Picture:
     end = data.find(b"\xff\xd9", position)
     if end < 0:
         raise InvalidImageFormat("the file ends too early")
-    if data.count(b"\xff\xda", position, end) >= MAX_SCANS:
-        raise InvalidImageFormat(f"more than {MAX_SCANS} scans")
     height, width = sides
+    scans = data.count(b"\xff\xda", position, end) + 1
+    if scans > min(MAX_SCANS, max(1, MAX_SCANNED_PIXELS // (height * width))):
+        raise InvalidImageFormat(f"{scans} scans of {width}×{height} pixels")
     return _Picture(width, height, alpha=False, exif=exif, data=data)
 
 
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff]")
-_JPEG_BARE = frozenset([0x01, *range(0xD0, 0xD8)])
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # of those that have a length
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -184,6 +198,7 @@ def _png(data: bytes) -> _Picture:
     transparent = colour in (4, 6)
     exif = b""
     position = len(_PNG)
+    parts = 0
     kind = b""
     while kind != b"IEND":
         length, kind = unpack_from(">I4s", data, position)
@@ -196,6 +211,9 @@ def _png(data: bytes) -> _Picture:
         elif kind == b"eXIf":
             exif = data[position + 8 : end - 4]
         position = end
+        parts += 1
+        if parts > MAX_PARTS:
+            raise InvalidImageFormat(f"more than {MAX_PARTS} chunks")
     kept.append(_PNG_END)
     return _Picture(width, height, transparent, exif, b"".join(kept))
 
@@ -235,13 +253,30 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[Any]]] = {
 }
 
 
-def _pixels(picture: _Picture) -> NDArray[np.uint8]:
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+def _shrink(picture: _Picture, enough: int | None) -> int:
+    """How many times smaller a picture is decoded: 1, 2, 4 or 8. Of a PNG every pixel has to be unpacked anyway."""
+    if enough is None or not picture.data.startswith(_JPEG):
+        return 1
+    shorter = min(picture.width, picture.height)
+    return next((times for times in (8, 4, 2) if shorter >= times * enough), 1)
+
+
+# Where RGB is asked for, these say the scale alone; OpenCV has no names for both together.
+_SCALES = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+
+
+def _pixels(picture: _Picture, shrink: int) -> NDArray[np.uint8]:
+    flags = cv2.IMREAD_COLOR_RGB | _SCALES[shrink] | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_UNCHANGED if picture.alpha else flags)
     except cv2.error as cause:
         raise InvalidImageFormat("the decoder failed") from cause
-    if image is None or image.shape[:2] != (picture.height, picture.width):
+    if image is None or image.shape[:2] != (-(-picture.height // shrink), -(-picture.width // shrink)):
         raise InvalidImageFormat("the decoder refused it")
     return np.asarray(_over_white(image) if picture.alpha else image, np.uint8)
 

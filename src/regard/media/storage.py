@@ -16,7 +16,7 @@ import shutil
 import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -181,7 +181,8 @@ class ObjectStore:
 
     def _read_s3(self, bucket: str, name: str, version: str | None, limit: int) -> bytes:
         response = self._client().get_object(**_which(bucket, name, version))
-        with response["Body"] as body:
+        # Entered by itself it would give urllib3's body, which raises errors of its own.
+        with closing(response["Body"]) as body:
             _refuse_above(limit, response.get("ContentLength", 0))
             data: bytes = body.read(limit + 1)
         _refuse_above(limit, len(data))
@@ -203,7 +204,7 @@ class ObjectStore:
         def fetch(start: int, stop: int) -> bytes:
             with _explained(bucket, name, version):
                 response = self._client().get_object(**which, Range=f"bytes={start}-{stop - 1}")
-                with response["Body"] as body:
+                with closing(response["Body"]) as body:
                     data: bytes = body.read()
                 if len(data) != stop - start:
                     raise ValueError("the store sent another range than it was asked for")

@@ -18,6 +18,7 @@ from regard.jobs.work import Check, JobFailed, Plan
 from regard.media.storage import ObjectUnavailable
 from regard.operations.context import Context, ContextOf, Request, Response, Services
 from regard.operations.moderation import detect_moderation_labels
+from regard.operations.objects import refusal
 from regard.operations.paging import paginate
 from regard.operations.starting import begin
 from regard.store import jobs
@@ -56,7 +57,7 @@ def start_media_analysis_job(context: Context, request: Request) -> Response:
     try:
         size = context.services.objects.head(place["Bucket"], place["Name"], place.get("Version")).size
     except ObjectUnavailable as error:
-        raise InvalidS3ObjectException(str(error)) from None
+        raise refusal(error) from None
     if not 0 < size <= MAX_MANIFEST_BYTES:
         raise InvalidManifestException
     return begin(context, KIND, request, (KIND,), MAX_OPEN_JOBS)
@@ -212,7 +213,7 @@ class BulkWork:
             # What the client is not told: that the storage did not answer, rather than had no such object.
             cause = error.__context__
             if cause is not None and may_pass(cause):
-                raise cause from None
+                raise cause from cause.__cause__  # which says that it may pass
             return _error(error.code, error.message, source)
         given: Mapping[str, Any] = {name: value for name, value in found.items() if value is not None}
         return {"result": entry | {"detect-moderation-labels": given}}

@@ -32,7 +32,7 @@ def detect_labels(context: Context, request: Request) -> Response:
     picture = pictures.load(context, request["Image"])
     least = request.get("MinConfidence", DEFAULT_MIN_CONFIDENCE)
     if "GENERAL_LABELS" in features:
-        found = labels.find(context.services.vision, picture.pixels)
+        found = context.services.vision.labels(picture.pixels)
         most = min(request.get("MaxLabels", MAX_LABELS), MAX_LABELS)
         shown = chosen(found, least, settings.get("GeneralLabels", {}))[:most]
     else:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from regard.operations import conditions, human_review, pictures, shapes
 from regard.operations.context import Context, Request, Response
 from regard.operations.human_review import Question
-from regard.operations.pictures import Picture
+from regard.operations.pictures import Limits, Picture
 from regard.store import human_loops, reviews
 from regard.vision import moderation
 from regard.vision.moderation import Finding
@@ -29,7 +29,9 @@ def detect_moderation_labels(context: Context, request: Request) -> Response:
     if adapter is not None:
         raise ResourceNotFoundException(f"The project version {adapter} does not exist")
     flow = "" if loop is None else _flow(loop)
-    picture = pictures.load(context, request["Image"])
+    # People who are asked see the picture as it is.
+    limits = Limits(enough=moderation.ENOUGH if loop is None else None)
+    picture = pictures.load(context, request["Image"], limits)
     minimum = request.get("MinConfidence", DEFAULT_MIN_CONFIDENCE)
     labels = moderation_labels(context.services.vision.moderation.moderate(picture.pixels), minimum)
     return {

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from regard.media import images
 from regard.media.storage import ObjectUnavailable
 from regard.operations.context import Context
+from regard.operations.objects import refusal
 from regard.vision.faces import Face
 from regard.vision.quality import rejections
 from regard.wire.errors import (
@@ -37,11 +38,12 @@ class Picture:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What an operation accepts: bytes in the request (None: as many as the service model allows), and pixels
-    of the shorter and of the longer side."""
+    of the shorter and of the longer side; and how many of the shorter side are `enough`, see `images.decode`."""
 
     request_bytes: int | None = None
     minimum: int = images.MIN_SIDE
     maximum: int = images.MAX_SIDE
+    enough: int | None = None
 
 
 GENERAL = Limits()
@@ -51,7 +53,7 @@ def load(context: Context, image: dict[str, Any], limits: Limits = GENERAL) -> P
     """The picture that a request's `Image` gives or points to."""
     data = _read(context, image, limits)
     try:
-        pixels = images.decode(data, limits.minimum, limits.maximum)
+        pixels = images.decode(data, limits.minimum, limits.maximum, limits.enough)
     except images.ImageTooLarge:
         raise ImageTooLargeException from None
     except images.InvalidImageFormat:
@@ -78,7 +80,7 @@ def _read(context: Context, image: dict[str, Any], limits: Limits) -> bytes:
             place["Bucket"], place["Name"], place.get("Version"), images.MAX_S3_OBJECT_BYTES
         )
     except ObjectUnavailable as error:
-        raise InvalidS3ObjectException(str(error)) from None
+        raise refusal(error) from None
     except images.ImageTooLarge:
         raise ImageTooLargeException from None
 
@@ -87,8 +89,7 @@ def faces_of(
     context: Context, picture: Picture, wanted: frozenset[str] = frozenset(), limit: int | None = None
 ) -> list[Face]:
     """The faces, largest first, at most 100 and `limit`, with the wanted attributes."""
-    engine = context.services.vision.faces
-    return engine.describe(picture.pixels, engine.detect(picture.pixels)[:limit], wanted)
+    return context.services.vision.faces.find(picture.pixels, wanted, limit)
 
 
 def sort_out(

@@ -2,9 +2,10 @@
 
 Whoever appends holds the lock of the chain's head until the end of the transaction, so the log has one order
 whatever number of processes write it. These queries take psycopg's own connections: an appended record is waited
-for by a request, and two round trips to the database are all that it should cost.
+for by a request, and one round trip to the database is all that it should cost.
 """
 
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,20 @@ _HEAD = """
     SELECT seq, hash, convert_from(content, 'UTF8')::json ->> 'ts' FROM audit_records ORDER BY seq DESC LIMIT 1"""
 _TIME = """
     SELECT convert_from(content, 'UTF8')::json ->> 'ts' FROM audit_records WHERE seq >= %s ORDER BY seq LIMIT 1"""
+_APPEND = (
+    "SELECT audit_append(%s, %b, %b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[], %t::bigint[], %s, %t::bigint[])"
+)
+_COPY = """
+    COPY (SELECT seq, content, hash, seal FROM audit_records WHERE seq BETWEEN %s AND %s ORDER BY seq)
+    TO STDOUT (FORMAT BINARY)"""
+_COPY_HEADER_BYTES = 19
+_COPY_TRAILER_BYTES = 2
+_BEGINNING = struct.Struct(
+    "!hiqi"
+).pack  # of a row: the number of its fields, the first of them, the length of the next
+_CONTENT_AT = struct.calcsize("!hiqi")
+_DIGEST_BYTES = 32
+_DIGEST_LENGTH = _DIGEST_BYTES.to_bytes(4, "big")
 _INSERT = """
     INSERT INTO audit_records (seq, content, hash, seal)
     SELECT * FROM unnest(%b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[])"""
@@ -108,6 +123,21 @@ def append(connection: Connection, records: Sequence[Record]) -> None:
     )
 
 
+def append_to(
+    connection: Connection,
+    head: Head,
+    records: Sequence[Record],
+    opened: Sequence[int],
+    server: int,
+    closed: Sequence[int],
+) -> bool:
+    """Add records, open and close intents, and commit, all in one round trip; False, with nothing done, if `head` is
+    not the end of the log any more. The function of the database holds the lock."""
+    columns = ([getattr(record, name) for record in records] for name in ("seq", "content", "hash", "seal"))
+    row = connection.execute(_APPEND, (head.seq, head.hash, *columns, list(opened), server, list(closed))).fetchone()
+    return row == (True,)
+
+
 def hashes(connection: Connection, first: int, last: int) -> list[bytes]:
     """The hashes of the records first … last."""
     rows = connection.execute("SELECT hash FROM audit_records WHERE seq BETWEEN %s AND %s ORDER BY seq", (first, last))
@@ -151,16 +181,32 @@ def first_at(connection: Connection, moment: str) -> int:
 
 def stream(connection: Connection, first: int, last: int) -> Iterator[tuple[int, bytes, bytes, bytes]]:
     """Seq, content, hash and seal of the records first … last in order, however many: they are not held at once."""
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(
-            "COPY (SELECT seq, content, hash, seal FROM audit_records WHERE seq BETWEEN %s AND %s ORDER BY seq) "
-            "TO STDOUT (FORMAT BINARY)",
-            (first, last),
-        ) as copy,
-    ):
+    with connection.cursor() as cursor, cursor.copy(_COPY, (first, last)) as copy:
         copy.set_types(["int8", "bytea", "bytea", "bytea"])
         yield from copy.rows()
+
+
+def raw_rows(connection: Connection, first: int, last: int) -> Iterator[bytes]:
+    """The same as PostgreSQL sends it, which takes half the time: rows of binary COPY, see `fields`."""
+    with connection.cursor() as cursor, cursor.copy(_COPY, (first, last)) as copy:
+        skipped = _COPY_HEADER_BYTES
+        for chunk in copy:
+            row = bytes(chunk[skipped:])
+            skipped = 0
+            if len(row) > _COPY_TRAILER_BYTES:
+                yield row
+
+
+def fields(row: bytes, seq: int) -> tuple[bytes, bytes, bytes] | None:
+    """Content, hash and seal in a raw row; None unless it is record number `seq` with a hash and a seal of their size.
+
+    A row is the number of its fields, and each field after its length, all in network byte order.
+    """
+    if row[:_CONTENT_AT] != _BEGINNING(4, 8, seq, len(row) - _CONTENT_AT - 2 * (4 + _DIGEST_BYTES)):
+        return None
+    if not row[-72:-68] == row[-36:-32] == _DIGEST_LENGTH:
+        return None
+    return row[_CONTENT_AT:-72], row[-68:-36], row[-32:]
 
 
 def every_node(connection: Connection) -> dict[tuple[int, int], bytes]:

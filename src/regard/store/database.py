@@ -2,21 +2,25 @@
 
 import select
 import subprocess
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 from sqlalchemy.engine import URL, Connection, make_url
 
 from regard.settings import Settings
 from regard.store import queue
-from regard.store.embedded import EmbeddedPostgres
+from regard.store.embedded import EmbeddedPostgres, RevivalError
 
 MINIMUM_VERSION = 14
 _MIGRATION_LOCK = 0x52656761_7264  # "Regard": one process migrates at a time
@@ -24,6 +28,7 @@ _CONNECT_TIMEOUT_S = 5
 _TRUSTED_S = 0.5  # for so long after its last use a connection is taken to be alive if it is not closed
 _USED = "used"
 _CONNECT_PATIENCE_S = 20.0
+_AT_HAND = 4  # connections for short statements: more than there are cores would wait for each other
 _LOCK_PATIENCE_S = 10  # for another change of the same collection to end
 _CONNECT = {"connect_timeout": _CONNECT_TIMEOUT_S, "options": f"-c lock_timeout={_LOCK_PATIENCE_S}s"}
 
@@ -35,7 +40,9 @@ class DatabaseError(Exception):
 class Database:
     """A pool of connections to an up-to-date schema."""
 
-    def __init__(self, url: URL, pool_size: int, embedded: EmbeddedPostgres | None = None) -> None:
+    def __init__(
+        self, url: URL, pool_size: int, embedded: EmbeddedPostgres | None = None, *, migrated: bool = True
+    ) -> None:
         self.engine = sa.create_engine(
             url,
             pool_size=pool_size,
@@ -45,6 +52,8 @@ class Database:
         )
         # Without the messages that begin and end a transaction, which cost as much as a query.
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._at_hand: deque[tuple[psycopg.Connection[Any], float]] = deque()  # and when each was used last
+        self._places = threading.BoundedSemaphore(_AT_HAND)
         self._embedded = embedded
         sa.event.listen(self.engine, "do_connect", self._connect)
         sa.event.listen(self.engine, "checkout", self._check)
@@ -56,31 +65,66 @@ class Database:
             raise DatabaseError(f"cannot reach the database: {error.orig}") from error
         if version // 10_000 < MINIMUM_VERSION:
             raise DatabaseError(f"PostgreSQL {MINIMUM_VERSION} or later is needed, this is {version // 10_000}")
+        if migrated:
+            self.migrate()
+
+    def migrate(self) -> None:
+        """Bring the tables up to date. Raises `DatabaseError`."""
         try:
             migrate(self.engine)
         except sa.exc.ProgrammingError as error:
             raise DatabaseError(f"the tables cannot be made: {error.orig}") from error
+        except CommandError as error:
+            raise DatabaseError(f"the database is of a later version of Regard than this one: {error}") from error
 
     @classmethod
-    def open(cls, settings: Settings, pool_size: int = 5) -> "Database":
-        """The database that the settings name, started if it is the embedded one, and migrated."""
+    def open(cls, settings: Settings, pool_size: int = 5, *, migrated: bool = True) -> "Database":
+        """The database that the settings name, started if it is the embedded one, and migrated unless told not to."""
         if settings.database_url is not None:
             url = make_url(settings.database_url.get_secret_value())
             if url.get_backend_name() not in ("postgresql", "postgres"):
                 raise DatabaseError(f"REGARD_DATABASE_URL must start with postgresql://, not {url.drivername}://")
-            return cls(url.set(drivername="postgresql+psycopg"), pool_size)
+            return cls(url.set(drivername="postgresql+psycopg"), pool_size, migrated=migrated)
         folder = settings.home / "postgres"
         try:
             embedded = EmbeddedPostgres(folder)
         except (subprocess.SubprocessError, AssertionError, OSError) as error:
             raise DatabaseError(f"the embedded PostgreSQL does not start, see {folder / 'log'}: {error}") from error
-        return cls(make_url(embedded.url), pool_size, embedded)
+        return cls(make_url(embedded.url), pool_size, embedded, migrated=migrated)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for queries, each of which sees what is committed when it starts."""
         with self._reading.connect() as connection:
             yield connection
+
+    @contextmanager
+    def at_hand(self) -> Iterator[psycopg.Connection[Any]]:
+        """Psycopg's own connection for a short statement that every request makes, which commits by itself.
+
+        SQLAlchemy's way to it takes twice as long as PostgreSQL does to answer. The errors are SQLAlchemy's here, too.
+        """
+        with self._places:
+            connection = self._taken()
+            try:
+                yield connection
+            except psycopg.Error as error:
+                raise sa.exc.DBAPIError.instance(
+                    None, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=connection.closed
+                ) from error
+            finally:
+                if not connection.closed:
+                    self._at_hand.append((connection, time.monotonic()))
+
+    def _taken(self) -> psycopg.Connection[Any]:
+        """The connection used last, if it is alive, or a new one."""
+        while self._at_hand:
+            with suppress(IndexError, psycopg.Error):
+                connection, used = self._at_hand.pop()
+                if self._is_alive(connection, used):
+                    return connection
+                connection.close()
+        return self.connect_apart()
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -95,46 +139,55 @@ class Database:
             yield connection
 
     @property
-    def connect_arguments(self) -> dict[str, Any]:
-        """What psycopg connects with, for libraries with connections of their own."""
-        return {"connect_timeout": _CONNECT_TIMEOUT_S, **self.engine.dialect.create_connect_args(self.engine.url)[1]}
+    def url(self) -> str:
+        """Where the database is, as `REGARD_DATABASE_URL` says it to other processes. The password is in it."""
+        return self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     @property
     def conninfo(self) -> str:
-        """Where the database is, as libpq reads it, for other processes. The password is in it."""
-        return self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        """Where the database is, as libpq reads it, for connections of others' own. The password is in it."""
+        return psycopg.conninfo.make_conninfo(self.url, connect_timeout=_CONNECT_TIMEOUT_S)
 
     @property
     def folder(self) -> Path | None:
         """Where the embedded PostgreSQL keeps its files; None for another one."""
         return None if self._embedded is None else self._embedded.folder
 
+    @property
+    def used_connections(self) -> int:
+        """How many connections of the pool are at work."""
+        return cast(sa.QueuePool, self.engine.pool).checkedout()
+
     def connect_apart(self) -> psycopg.Connection[Any]:
         """A connection outside the pool, the caller's own; each statement commits unless a transaction is begun."""
-        arguments, keywords = self.engine.dialect.create_connect_args(self.engine.url)
-        connection = self._connect(None, None, arguments, {**keywords, **_CONNECT})
+        connection = self._connect(None, None, [self.conninfo], _CONNECT)
         connection.autocommit = True
         return connection
 
     def close(self) -> None:
+        while self._at_hand:
+            self._at_hand.pop()[0].close()
         self.engine.dispose()
 
     def _check(self, connection: Any, record: Any, _proxy: Any) -> None:
-        """Have a connection replaced whose other end is gone: a restarted database costs a reconnect, not an error.
+        """Have a connection replaced whose other end is gone: a restarted database costs a reconnect, not an error."""
+        if not self._is_alive(connection, record.info.get(_USED, 0.0)):
+            raise sa.exc.DisconnectionError("the server does not answer")
+
+    def _is_alive(self, connection: psycopg.Connection[Any], used: float) -> bool:
+        """Whether the other end is there, of an idle connection.
 
         Asking costs a round trip, so one that was used a moment ago is only looked at: a server that ends closes its
         connections, and there is nothing else to read from one that is idle.
         """
         try:
-            if time.monotonic() - record.info.get(_USED, 0.0) > _TRUSTED_S:
-                self.engine.dialect.do_ping(connection)
-                return
-        except psycopg.Error as error:
-            raise sa.exc.DisconnectionError("the server does not answer") from error
-        closed = select.poll()
-        closed.register(connection.fileno(), select.POLLIN)
-        if closed.poll(0):
-            raise sa.exc.DisconnectionError("the server has closed the connection")
+            if time.monotonic() - used > _TRUSTED_S:
+                return bool(self.engine.dialect.do_ping(connection))  # type: ignore[arg-type]
+            looked_at = select.poll()
+            looked_at.register(connection.fileno(), select.POLLIN)
+            return not looked_at.poll(0)
+        except psycopg.Error:
+            return False
 
     def _connect(self, _dialect: Any, _record: Any, args: Any, kwargs: Any) -> psycopg.Connection[Any]:
         """Connect; an embedded database that died is revived and waited for."""
@@ -146,7 +199,8 @@ class Database:
             except psycopg.OperationalError:
                 if self._embedded is None or time.monotonic() + pause > deadline:
                     raise
-            self._embedded.revive()
+            with suppress(RevivalError):  # it will be tried again
+                self._embedded.revive()
             time.sleep(pause)
             pause *= 2
 
@@ -160,10 +214,20 @@ def _note_use(_connection: Any, record: Any) -> None:
     record.info[_USED] = time.monotonic()
 
 
-def migrate(engine: sa.Engine) -> None:
-    """Bring the schema up to date; safe when several processes start at once."""
+def revisions() -> set[str]:
+    """The migrations that this version of Regard knows."""
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Bring the schema up to date; safe when several processes start at once."""
+    config = _config()
     with engine.begin() as connection:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         config.attributes["connection"] = connection

@@ -34,6 +34,10 @@ _START_PAUSE_S = 0.1
 _OPTIONS = {"wal_recycle": "off", "log_error_verbosity": "terse", "log_min_error_statement": "panic"}
 
 
+class RevivalError(Exception):
+    """The database died and does not start again."""
+
+
 class EmbeddedPostgres:
     """The PostgreSQL in `folder`, started on construction unless it runs already."""
 
@@ -41,6 +45,7 @@ class EmbeddedPostgres:
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _forget_recycled_pid(folder)
         self._revival = threading.Lock()
+        self._failed = 0.0  # when it did not start last
         with _only_passable(folder):
             self._server: PostgresServer = get_server(folder, start=False)
             self._start(self._server.start)
@@ -54,9 +59,21 @@ class EmbeddedPostgres:
         return str(self._server.get_uri(driver="psycopg"))
 
     def revive(self) -> None:
-        """Start PostgreSQL again if it has died."""
-        with self._revival, self._server._lock:
-            self._start(self._server.ensure_postgres_running)
+        """Start PostgreSQL again if it has died.
+
+        Raises RevivalError if it does not start. Those who ask at the same time share one try: a disk that is full
+        lets it start for nobody, and they must not wait for each other's failures.
+        """
+        asked = time.monotonic()
+        with self._revival:
+            if self._failed > asked:
+                raise RevivalError("the embedded PostgreSQL did not start for another request either")
+            try:
+                with self._server._lock:
+                    self._start(self._server.ensure_postgres_running)
+            except (subprocess.SubprocessError, AssertionError, OSError) as error:
+                self._failed = time.monotonic()
+                raise RevivalError(f"the embedded PostgreSQL does not start, see {self.folder / 'log'}") from error
 
     @staticmethod
     def _start(start: Callable[[], None]) -> None:

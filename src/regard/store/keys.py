@@ -1,11 +1,13 @@
 """Queries about accounts and access keys, and in which standing they are. Secrets come and go sealed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import psycopg
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection, Row
 
@@ -30,7 +32,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A row of `access_keys` with what a request needs of its account, and the epoch of the policies."""
+    """A row of `access_keys` with what a request needs of its account, and the epochs of the policies and its tags."""
 
     access_key_id: str
     account_id: str
@@ -45,6 +47,7 @@ class StoredKey:
     networks: tuple[str, ...] | None
     account_status: Status
     account_purposes: tuple[str, ...] | None
+    tags_epoch: int
     epoch: int
 
 
@@ -104,15 +107,14 @@ _KEYS = sa.select(
     access_keys.c.networks,
     accounts.c.status.label("account_status"),
     accounts.c.purposes.label("account_purposes"),
+    accounts.c.tags_epoch,
     policy_epoch.c.epoch,
 ).select_from(access_keys.join(accounts).join(policy_epoch, sa.true()))
 
 
-def _key(row: "Row[*tuple[Any, ...]]") -> StoredKey:
-    fields = row._asdict()
-    for name in ("networks", "account_purposes"):
-        fields[name] = None if fields[name] is None else tuple(fields[name])
-    return StoredKey(**fields)
+def _key(row: Sequence[Any]) -> StoredKey:
+    fields: Iterator[Any] = (tuple(value) if isinstance(value, list) else value for value in row)
+    return StoredKey(*fields)
 
 
 def _account(row: "Row[*tuple[Any, ...]]") -> Account:
@@ -182,12 +184,14 @@ def _array(values: Sequence[str] | None) -> list[str] | None:
     return None if values is None else list(values)
 
 
-_KEY = _KEYS.where(access_keys.c.access_key_id == sa.bindparam("wanted"))  # made once, for every request asks it
+_DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
+_KEY = str(_KEYS.where(access_keys.c.access_key_id == sa.bindparam("wanted")).compile(dialect=_DIALECT))
+"""Made once, for every request asks it."""
 
 
-def find(connection: Connection, access_key_id: str) -> StoredKey | None:
-    """The key with its account's status and the epoch of the policies: all that a request needs, in one query."""
-    row = connection.execute(_KEY, {"wanted": access_key_id}).first()
+def find(connection: psycopg.Connection[Any], access_key_id: str) -> StoredKey | None:
+    """The key with its account's status and the epochs: all that a request needs, in one query."""
+    row = connection.execute(_KEY, {"wanted": access_key_id}).fetchone()
     return None if row is None else _key(row)
 
 

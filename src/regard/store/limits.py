@@ -5,44 +5,34 @@ for the disk.
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
+import psycopg
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import BIT, insert
+from sqlalchemy.dialects.postgresql import BIT
 from sqlalchemy.engine import Connection
 
-from regard.store.tables import probes, uses
+from regard.store.tables import probes
 
 KEPT = timedelta(days=2)
 """How long counts and signatures are kept after the beginning of their period."""
 
 
-def _counting() -> "sa.Insert":
-    unhurried = sa.select(sa.func.set_config("synchronous_commit", "off", True)).cte("unhurried")
-    columns = ("access_key_id", "rule", "period", "count")
-    values = sa.select(
-        sa.bindparam("key_id", type_=sa.Text),
-        sa.bindparam("named", type_=sa.Text),
-        sa.bindparam("since", type_=sa.DateTime(timezone=True)),
-        sa.literal(1),
-    ).select_from(unhurried)
-    return (
-        insert(uses)
-        .from_select(columns, values)
-        .on_conflict_do_update(
-            index_elements=[uses.c.access_key_id, uses.c.rule, uses.c.period], set_={"count": uses.c.count + 1}
-        )
-        .returning(uses.c.count)
-        .add_cte(sa.delete(uses).where(uses.c.period < sa.func.now() - KEPT).cte("forgotten"))
-    )
+_USE = """
+    WITH unhurried AS (SELECT set_config('synchronous_commit', 'off', true))
+    INSERT INTO uses AS known (access_key_id, rule, period, count) SELECT %s, %s, %s, 1 FROM unhurried
+    ON CONFLICT (access_key_id, rule, period) DO UPDATE SET count = known.count + 1 RETURNING count"""
 
 
-_COUNTING = _counting()  # made once, for every search asks it
+def use(connection: psycopg.Connection[Any], access_key_id: str, rule: str, period: datetime) -> int:
+    """Count a use in the period that begins then; which one it is. One statement, which commits by itself.
 
-
-def use(connection: Connection, access_key_id: str, rule: str, period: datetime) -> int:
-    """Count a use in the period that begins then; which one it is. One statement, which commits by itself."""
-    counted = connection.execute(_COUNTING, {"key_id": access_key_id, "named": rule, "since": period})
-    return int(counted.scalar_one())
+    Whoever begins a period removes what is too old.
+    """
+    (number,) = connection.execute(_USE, (access_key_id, rule, period)).fetchone() or (0,)
+    if number == 1:
+        connection.execute("DELETE FROM uses WHERE period < now() - %s", (KEPT,))
+    return int(number)
 
 
 def probe(

@@ -4,7 +4,8 @@ PostgreSQL marks a deleted row and reuses its place some day; until then its byt
 write-ahead log, in the planner's statistics, and in files that a crash left behind. A scrub goes through these:
 
 1. it waits for the transactions that might still see the deleted rows,
-2. writes each table that holds something about people anew (`VACUUM FULL`: heap, TOAST, indexes, statistics),
+2. writes each table that holds something about people anew (`VACUUM FULL`: heap, TOAST, indexes), and then, when
+   nobody sees the old ones any more, the planner's statistics,
 3. starts a new segment of the log and makes a checkpoint, after which the old files and segments are gone,
 4. removes files of the database that no table owns.
 
@@ -90,7 +91,9 @@ def scrub(database: Database, *, everything: bool) -> Scrubbed:
         if not due:
             return Scrubbed()
         _outlive_older_transactions(connection)
-        locked = {table: _rewrite(connection, table) for table in [*due, _STATISTICS]}
+        locked = {table: _rewrite(connection, table) for table in due}
+        _outlive_older_transactions(connection)  # the statistics of deleted rows were replaced only now
+        locked[_STATISTICS] = _rewrite(connection, _STATISTICS)
         left = _drop_log(connection, embedded=database.folder is not None)
         removed = _remove_orphans(connection, database.folder) if database.folder else ()
         for table in due:

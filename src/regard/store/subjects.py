@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, insert
 from sqlalchemy.engine import Connection
 
 from regard.store import faces, users
@@ -287,6 +287,15 @@ def digest(connection: Connection, collection_key: int) -> bytes:
         " FROM faces WHERE collection_key = :collection_key"
     )
     return bytes(connection.execute(statement, {"collection_key": collection_key}).scalar_one())
+
+
+def by_digests(connection: Connection, collection_key: int, digests: Sequence[bytes] | None) -> list[int]:
+    """The keys of a collection's faces whose FaceIds have these SHA-256s; of all for None."""
+    statement = sa.select(faces_table.c.key).where(faces_table.c.collection_key == collection_key)
+    if digests is not None:
+        hashed = sa.func.sha256(sa.func.convert_to(sa.cast(faces_table.c.face_id, sa.Text), "UTF8"))
+        statement = statement.where(hashed == sa.any_(sa.literal(list(digests), ARRAY(BYTEA))))
+    return list(connection.execute(statement.order_by(faces_table.c.key)).scalars())
 
 
 def delete_faces(connection: Connection, collection: Collection, keys: Sequence[int]) -> tuple[list[UUID], list[str]]:

@@ -30,6 +30,7 @@ accounts = sa.Table(
     sa.Column("contact", sa.Text, nullable=False, server_default=""),
     sa.Column("status", sa.Text, nullable=False, server_default="active"),
     sa.Column("purposes", ARRAY(sa.Text)),  # that its keys may have; null: any
+    sa.Column("tags_epoch", sa.BigInteger, nullable=False, server_default="0"),  # raised by every change of its `tags`
 )
 
 access_keys = sa.Table(

@@ -25,6 +25,8 @@ THRESHOLDS: Mapping[str, tuple[Path, float]] = {
     "StartFaceSearch": (("FaceMatchThreshold",), DEFAULT_THRESHOLD),
 }
 """Where an operation's threshold stands, and what AWS takes where it is not given."""
+MATCHING = ("Compare", "Search")
+"""How the names of operations begin that answer with matches."""
 
 ASKED_BY = {"GetFaceSearch": "StartFaceSearch", "GetFaceDetection": "StartFaceDetection"}
 """The operation whose request said what the results of this one are."""

@@ -14,7 +14,7 @@ def authenticate(services: Services, request: Request) -> Principal:
     found: list[Principal] = []
 
     def secret_of(access_key_id: str) -> str | None:
-        with services.database.read() as connection:
+        with services.database.at_hand() as connection:
             principal = keys.principal(connection, services.sealer, access_key_id)
         if principal is None:
             return None

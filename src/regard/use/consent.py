@@ -17,12 +17,13 @@ from uuid import UUID
 
 from sqlalchemy.engine import Connection
 
-from regard.store import collections, consents, subjects, tags
+from regard.store import collections, consents, subjects
 from regard.store.consents import Consent
 from regard.store.subjects import Person
 from regard.use.chain import Call
 from regard.use.decisions import WITHHELD_HEADER, deny
 from regard.use.enforcement import BASIS_TAG, PURPOSE_TAG
+from regard.use.tagged import tags_of
 from regard.wire.errors import AccessDeniedException
 
 CONSENT = "consent"
@@ -163,7 +164,7 @@ def _scopes(connection: Connection, call: Call, holders: list[dict[str, Any]]) -
 
 def _scope(connection: Connection, call: Call, collection_id: str) -> _Scope | None:
     """None where no consent is needed, or there is no such collection, which the operation will say."""
-    found = basis(tags.get(connection, call.context.arn(f"collection/{collection_id}")))
+    found = basis(tags_of(call.context, collection_id))
     if not found.consent:
         return None
     collection = collections.find(connection, call.context.principal.account_id, collection_id)

@@ -56,13 +56,23 @@ def endpoint(
     """
 
     async def answer(http: HttpRequest) -> Response:
-        body = await http.body()
-        if len(body) > MAX_BODY_BYTES:
+        body = await _body(http)
+        if body is None:
             return _told(f"The request is larger than {MAX_BODY_BYTES} bytes.", 413)
         parameters = {**http.path_params, **http.query_params}
         return await run_sync(_answer, services, action, work, told, signed(http, body), parameters)
 
     return answer
+
+
+async def _body(http: HttpRequest) -> bytes | None:
+    """The body; None if it is too large, of which no more is kept than may be."""
+    body = b""
+    async for chunk in http.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            return None
+    return body
 
 
 def _answer(

@@ -7,10 +7,11 @@ the operation did.
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Protocol
 
 from regard.operations.shapes import MEMBERS
-from regard.store import authorisations, tags
+from regard.store import authorisations
 from regard.use import asked
 from regard.use.book import Book, Held, Rules, Shelf
 from regard.use.chain import Call
@@ -34,6 +35,7 @@ from regard.use.policy import (
     Threshold,
     WithheldAttributes,
 )
+from regard.use.tagged import tags_of
 from regard.wire.errors import InvalidParameterException
 
 PURPOSE_TAG, BASIS_TAG, RETENTION_TAG = "use:purpose", "use:basis", "use:retention-days"
@@ -54,8 +56,7 @@ class Stored:
     """The records in the database."""
 
     def tags(self, call: Call, collection_id: str) -> Mapping[str, str]:
-        with call.context.services.database.read() as connection:
-            return tags.get(connection, call.context.arn(f"collection/{collection_id}"))
+        return tags_of(call.context, collection_id)
 
     def authorisation(self, call: Call, collection_id: str | None, grace: timedelta) -> str | None:
         account_id = call.context.principal.account_id
@@ -144,7 +145,7 @@ class UsePolicy:
         if gone:
             _strip(response, gone)
         matches = [match for holder in holders(response) for match in _clamp(holder, guard.floor)]
-        if matches or call.operation in asked.THRESHOLDS:
+        if matches or call.operation.startswith(asked.MATCHING):
             similarities = [match["Similarity"] for match in matches]
             call.facts["result"] = {
                 "count": len(matches),
@@ -208,7 +209,7 @@ def _check_collection(call: Call, held: Held, rule: TaggedCollection, purpose: s
     purposes = found.get(PURPOSE_TAG)
     if purposes is None and rule.untagged == "deny":
         raise _denied(call, held, rule, f"the collection has no tag {PURPOSE_TAG}, and {rule.because}")
-    if purposes is not None and purpose not in purposes.split():
+    if purposes is not None and purpose not in _words(purposes):
         raise _denied(call, held, rule, f'the collection is for "{purposes}", not for "{purpose}"')
     if rule.bases and found.get(BASIS_TAG) not in rule.bases:
         raise _denied(call, held, rule, f"the collection's tag {BASIS_TAG} must be {' or '.join(rule.bases)}")
@@ -217,6 +218,11 @@ def _check_collection(call: Call, held: Held, rule: TaggedCollection, purpose: s
         if not days.isdecimal() or int(days) > rule.max_retention_days:
             reason = f"the collection's tag {RETENTION_TAG} must be at most {rule.max_retention_days}"
             raise _denied(call, held, rule, reason)
+
+
+@lru_cache(maxsize=1024)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
 def _check_threshold(call: Call, held: Held, rule: Threshold, purpose: str) -> None:

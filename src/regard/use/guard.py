@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from regard.vision.faces import Face
 from regard.vision.similarity import at_rate
 
 
+@cache
 def floor_of(max_fmr: float) -> float:
     """The Similarity that stands for a false match rate, by what the running network's calibration measured."""
     return round(float(at_rate(max_fmr)), 4)

@@ -5,7 +5,9 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+import psycopg
 from sqlalchemy.engine import Connection
 
 from regard.store import keys
@@ -34,7 +36,8 @@ class AccessKey:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who signed a request, in which standing, and for what. `epoch` is that of the policies in force."""
+    """Who signed a request, in which standing, and for what. `epoch` is that of the policies in force,
+    `tags_epoch` that of the tags of the account's resources; None: not looked up."""
 
     access_key_id: str
     account_id: str
@@ -47,6 +50,7 @@ class Principal:
     expires_at: datetime | None = None
     networks: tuple[str, ...] | None = None
     epoch: int = 0
+    tags_epoch: int | None = None
 
 
 def create_account(
@@ -96,7 +100,7 @@ def create(
     return AccessKey(access_key_id, secret, account_id)
 
 
-def principal(connection: Connection, sealer: Sealer, access_key_id: str) -> Principal | None:
+def principal(connection: psycopg.Connection[Any], sealer: Sealer, access_key_id: str) -> Principal | None:
     """The holder of a key; None for an unknown or revoked one."""
     key = keys.find(connection, access_key_id)
     if key is None or key.revoked_at is not None:
@@ -113,4 +117,5 @@ def principal(connection: Connection, sealer: Sealer, access_key_id: str) -> Pri
         key.expires_at,
         key.networks,
         key.epoch,
+        key.tags_epoch,
     )

@@ -17,7 +17,7 @@ class Limits:
             return
         for held, rule in call.rules.of(Budget, call.operation):
             period = beginning(rule.per, datetime.now(UTC))
-            with call.context.services.database.read() as connection:
+            with call.context.services.database.at_hand() as connection:
                 number = limits.use(
                     connection, call.context.principal.access_key_id, f"{held.policy.name}/{rule.id}", period
                 )

@@ -239,7 +239,7 @@ def read(text: str) -> Policy:
     """The policy that a TOML text states. Raises `PolicyError` with every mistake on a line of its own."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PolicyError(f"no TOML: {error}") from error
     try:
         return Policy.model_validate_json(orjson.dumps(data))

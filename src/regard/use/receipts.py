@@ -101,7 +101,7 @@ def verify(content: bytes, public_key: bytes) -> list[dict[str, Any]]:
     """The documents of a file of receipts, each signed by that key. Raises `ReceiptError`."""
     try:
         receipts = orjson.loads(content)
-        signed = [(entry["Document"], base64.b64decode(entry["Signature"])) for entry in receipts]
+        signed = [(dict(entry["Document"]), base64.b64decode(entry["Signature"])) for entry in receipts]
     except (ValueError, TypeError, KeyError) as error:
         raise ReceiptError("this is no file of receipts") from error
     if not signed:

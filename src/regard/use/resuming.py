@@ -46,7 +46,7 @@ def context_of(services: Services) -> Callable[[Job], Context]:
     rules = UsePolicy(book_on(shelf_of(services.database)))
 
     def of(job: Job) -> Context:
-        with services.database.read() as connection:
+        with services.database.at_hand() as connection:
             principal = keys.principal(connection, services.sealer, job.access_key_id)
         if principal is None:
             raise AccessDeniedException(f"The access key {job.access_key_id} that began the job has been revoked.")

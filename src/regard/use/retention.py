@@ -140,40 +140,41 @@ def sweep(
         for reason, face_keys in time_up.faces.items():
             for start in range(0, len(face_keys), _BATCH):
                 batch = face_keys[start : start + _BATCH]
-                receipt = _let_go(audit, account, collection, batch, reason, now)
+                receipt = let_go(audit, account.account_id, collection, batch, reason, now)
                 given += [] if receipt is None else [receipt]
     return [time_up for time_up in found if time_up.faces or time_up.held], given
 
 
-def _let_go(
+def let_go(
     audit: AuditLog,
-    account: Account,
+    account_id: str,
     known: Collection,
     face_keys: list[int],
     reason: str,
     now: datetime,
+    operation: str = "Sweep",
 ) -> Receipt | None:
     """Delete faces and give the receipt; None if the collection or they are gone already."""
     with audit.database.begin() as connection:
-        collection = collections.find(connection, account.account_id, known.collection_id, lock=True)
+        collection = collections.find(connection, account_id, known.collection_id, lock=True)
         if collection is None or collection.key != known.key:
             return None
         face_ids, user_ids = subjects.delete_faces(connection, collection, face_keys)
         if not face_ids:
             return None
-        subjects.forget_tokens(connection, account.account_id, [*map(str, face_ids), *user_ids])
-        audit.shred(connection, account.account_id, *(f"face:{face_id}" for face_id in face_ids))
+        subjects.forget_tokens(connection, account_id, [*map(str, face_ids), *user_ids])
+        audit.shred(connection, account_id, *(f"face:{face_id}" for face_id in face_ids))
         receipt = receipts.give(
             connection,
             audit.sealer,
-            account.account_id,
+            account_id,
             reason,
             collections=[collection.collection_id],
             face_ids=face_ids,
             users=len(user_ids),
             now=now,
         )
-        note(connection, audit, account.account_id, "retention", "Sweep", receipt)
+        note(connection, audit, account_id, "retention", operation, receipt)
         return receipt
 
 

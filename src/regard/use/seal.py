@@ -27,13 +27,18 @@ class Sealer:
     def __init__(self, master_key: bytes) -> None:
         if len(master_key) != _KEY_BYTES:
             raise SealError(f"the master key must be {_KEY_BYTES} bytes, this is {len(master_key)}")
-        self._master_key = master_key
+        self.master_key = master_key
         self._cipher = AESGCM(_derive(master_key, b"secret keys"))
         self.pages = Fernet(base64.urlsafe_b64encode(_derive(master_key, b"page tokens")))
 
     def key(self, purpose: str) -> bytes:
         """A key of 32 bytes for one purpose; the same for every process with this master key."""
-        return _derive(self._master_key, purpose.encode())
+        return _derive(self.master_key, purpose.encode())
+
+    @property
+    def fingerprint(self) -> str:
+        """By which one master key is told from another; nothing follows from it."""
+        return self.key("fingerprint")[:6].hex()
 
     def seal(self, secret: str, context: str) -> bytes:
         """The secret, encrypted; it can be opened with the same `context` only."""

@@ -101,14 +101,18 @@ def read_cases(text: str) -> list[Expectation]:
     """The `[[cases]]` of a TOML text. Raises `PolicyError` with the place of each mistake."""
     try:
         cases = tomllib.loads(text).get("cases", [])
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PolicyError(f"no TOML: {error}") from error
+    if not isinstance(cases, list):
+        raise PolicyError("cases are written as [[cases]]")
     found, wrong = [], []
     for number, case in enumerate(cases, 1):
         try:
             found.append(Expectation.model_validate_json(orjson.dumps(case)))
         except ValidationError as error:
             wrong += [f"case {number} {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        except TypeError as error:  # a number of more than 64 bits, which JSON has no room for
+            wrong.append(f"case {number}: {error}")
     if wrong or not found:
         raise PolicyError("\n".join(wrong) or "there are no [[cases]]")
     return found

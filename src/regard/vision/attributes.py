@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from regard.vision.geometry import ARCFACE_POINTS, align
 from regard.vision.mesh import Mesh
 from regard.vision.pose import rotation
-from regard.vision.session import Precision, Session
+from regard.vision.session import CPU, Precision, Session
 
 SIZE = 128
 TEMPLATE = (ARCFACE_POINTS - 56) * (0.9 * SIZE / 112) + [64, 62]  # wider than ArcFace's: chin and brow are seen
@@ -79,9 +79,13 @@ class Reading:
 class AttributeNetwork:
     """Reads the attributes of an aligned face."""
 
-    def __init__(self, path: Path, *, threads: int, precision: Precision = "bf16", cache: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, *, threads: int, device: str = CPU, precision: Precision = "bf16", cache: Path | None = None
+    ) -> None:
         """bf16 halves the time and leaves accuracy as it is (see the card)."""
-        self._session = Session(path, threads=threads, precision=precision, shapes={0: (1, 3, SIZE, SIZE)}, cache=cache)
+        self._session = Session(
+            path, threads=threads, device=device, precision=precision, shapes={0: (1, 3, SIZE, SIZE)}, cache=cache
+        )
 
     def read(self, image: NDArray[np.uint8], keypoints: NDArray[Any]) -> Reading:
         """The attributes of the face in `image` (RGB [h, w, 3]) at `keypoints` [5, 2]."""

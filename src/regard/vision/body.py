@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.vision.geometry import Box, resize
-from regard.vision.session import Precision, Session
+from regard.vision.session import CPU, Precision, Session
 
 JOINTS = (
     "nose",
@@ -65,8 +65,12 @@ class Body:
 class BodyNetwork:
     """Finds people; many threads may use it at once."""
 
-    def __init__(self, path: Path, *, threads: int, precision: Precision = "f32", cache: Path | None = None) -> None:
-        self._session = Session(path, threads=threads, precision=precision, shapes={0: (1, 3, -1, -1)}, cache=cache)
+    def __init__(
+        self, path: Path, *, threads: int, device: str = CPU, precision: Precision = "f32", cache: Path | None = None
+    ) -> None:
+        self._session = Session(
+            path, threads=threads, device=device, precision=precision, shapes={0: (1, 3, -1, -1)}, cache=cache
+        )
 
     def find(self, image: NDArray[np.uint8]) -> list[Body]:
         """The people in `image`, uint8 RGB [h, w, 3], best first, at most 50."""

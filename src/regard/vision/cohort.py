@@ -13,6 +13,7 @@ import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from regard.vision.models import ModelError
 CLUSTERS = 384
 MEMBERS = 3  # a cluster of fewer faces could stand for one person and is left out
 NEAREST = 3
+
+FloatT = TypeVar("FloatT", np.float32, np.float64)
 
 _CROWDED = 0.9  # no place counts as more crowded: scores there would have no bound
 _ROUNDS = 25
@@ -61,11 +64,15 @@ class Cohort:
         """What identifies it: the start of a SHA-256 of what it holds."""
         return hashlib.sha256(self.centres.astype("<f2").tobytes() + bytes([self.nearest])).hexdigest()[:12]
 
-    def crowding(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    def crowding(
+        self,
+        embeddings: NDArray[np.float32],
+        precision: type[FloatT] = np.float64,  # type: ignore[assignment]
+    ) -> NDArray[FloatT]:
         """How crowded the place of each embedding [n, d] is, −1–0.9: the mean of the cosines with the nearest."""
-        cosines = embeddings.astype(np.float64) @ self.centres.astype(np.float64).T
+        cosines = embeddings.astype(precision) @ self.centres.astype(precision).T
         nearest = np.partition(cosines, -self.nearest, axis=1)[:, -self.nearest :]
-        return np.asarray(np.minimum(nearest.mean(1), _CROWDED), np.float64)
+        return np.asarray(np.minimum(np.einsum("ij->i", nearest) / self.nearest, _CROWDED))
 
 
 def build(
@@ -114,6 +121,10 @@ class Comparison:
         """What `probes` is multiplied with, for embeddings [n, d] of length one: [n, d], or [n, d + 2]."""
         return self._extended(embeddings, (0.0, -0.5), (1.0, 0.0))
 
+    def rough_references(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`references` in single precision, for codes, whose bounds allow for what that errs."""
+        return self._extended(embeddings, (0.0, -0.5), (1.0, 0.0), precision=np.float32)
+
     def scores(self, probes: NDArray[np.float32], references: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores [n, m] of embeddings [n, d] with embeddings [m, d], all of length one.
 
@@ -121,13 +132,22 @@ class Comparison:
         """
         return np.round(self.probes(probes) @ self.references(references).T, 9)
 
-    def _extended(self, embeddings: NDArray[np.float32], *lines: tuple[float, float]) -> NDArray[np.float64]:
+    def _extended(
+        self,
+        embeddings: NDArray[np.float32],
+        *lines: tuple[float, float],
+        precision: type[FloatT] = np.float64,  # type: ignore[assignment]
+    ) -> NDArray[FloatT]:
         """Embeddings with a value for each of `lines`, (a, b): a + b·m; all divided by √(1 − m)."""
         if self.cohort is None:
-            return embeddings.astype(np.float64)
-        crowding = self.cohort.crowding(embeddings)
-        ends = [a + b * crowding for a, b in lines]
-        return np.column_stack([embeddings, *ends]) / np.sqrt(1 - crowding)[:, None]
+            return embeddings.astype(precision)
+        crowding = self.cohort.crowding(embeddings, precision)
+        extended = np.empty((len(embeddings), embeddings.shape[1] + len(lines)), precision)
+        extended[:, : -len(lines)] = embeddings
+        for number, (a, b) in enumerate(lines, start=embeddings.shape[1]):
+            extended[:, number] = a + b * crowding
+        extended /= np.sqrt(1 - crowding)[:, None]
+        return extended
 
 
 def _normalised(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

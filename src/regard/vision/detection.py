@@ -8,6 +8,7 @@ another network in its place.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from regard.vision import models
 from regard.vision.geometry import Box, resize
 from regard.vision.models import DetectorDescription, ModelError
-from regard.vision.session import Session
+from regard.vision.planes import LEVELS, planes
+from regard.vision.session import CPU, Session
 
 MAX_FACES = 100  # DetectFaces and IndexFaces answer for the 100 largest
 
@@ -79,19 +81,23 @@ def yunet(cache: Path) -> DetectorDescription:
 class Detector:
     """A face detector that many threads may use at once."""
 
-    def __init__(self, description: DetectorDescription, *, threads: int, cache: Path | None = None) -> None:
+    def __init__(
+        self, description: DetectorDescription, *, threads: int, device: str = CPU, cache: Path | None = None
+    ) -> None:
         """Compile the network, run it once and check what it answers.
 
         `cache` is a folder for compiled networks. Raises `ModelError` if the network cannot be read, does not
         take the sizes described, or lacks an output.
         """
         self._description = description
+        self._levels = (LEVELS - np.array(description.mean, np.float32)[:, None]) * np.float32(description.scale)
         sizes = sorted(description.sizes, reverse=True)
         try:
             sessions = [
                 Session(
                     description.network,
                     threads=threads,
+                    device=device,
                     precision=description.precision,
                     shapes={0: (1, 3, side, side)},
                     cache=cache,
@@ -170,10 +176,9 @@ class Detector:
         stride = max(description.strides)
         down = -height % stride if description.any_size else size - height
         right = -width % stride if description.any_size else size - width
-        planes = cv2.split(cv2.copyMakeBorder(pixels, 0, down, 0, right, cv2.BORDER_CONSTANT))
-        blob = np.stack(planes[:: -1 if description.colour == "bgr" else 1])[None].astype(np.float32)
-        blob -= np.array(description.mean, np.float32)[:, None, None]
-        blob *= np.float32(description.scale)
+        if down or right:
+            pixels = np.asarray(cv2.copyMakeBorder(pixels, 0, down, 0, right, cv2.BORDER_CONSTANT), np.uint8)
+        blob = planes(pixels, self._levels, bgr=description.colour == "bgr")
         session = self._sessions[size]
         outputs = dict(zip(session.outputs, session.run(blob), strict=True))
         return _DECODERS[description.format](outputs, (height + down, width + right), description)
@@ -202,8 +207,12 @@ def _views(image: NDArray[np.uint8], sizes: Sequence[int]) -> Iterator[_View]:
         if last or scale <= _STEP * finer:
             image = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
             border = int(margin * max(image.shape))
-            padded = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_CONSTANT)
-            yield _View(np.asarray(padded, np.uint8), border, scale, size)
+            padded = image
+            if border:
+                padded = np.asarray(
+                    cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_CONSTANT), np.uint8
+                )
+            yield _View(padded, border, scale, size)
             finer = scale
 
 
@@ -251,8 +260,9 @@ _DECODERS: Mapping[str, Callable[[_Outputs, tuple[int, int], DetectorDescription
 }
 
 
+@lru_cache(maxsize=64)
 def _cells(shape: tuple[int, int], stride: int, anchors: int) -> NDArray[np.float32]:
-    """x and y of each cell of the grid, row by row, each `anchors` times; float32 [n, 2]."""
+    """x and y of each cell of the grid, row by row, each `anchors` times; float32 [n, 2], not to be written to."""
     y, x = np.mgrid[: shape[0] // stride, : shape[1] // stride]
     return np.repeat(np.stack([x.ravel(), y.ravel()], 1), anchors, axis=0).astype(np.float32)
 

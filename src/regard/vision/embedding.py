@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from regard.vision import models
 from regard.vision.geometry import ARCFACE_POINTS, align
 from regard.vision.models import EmbedderDescription, ModelError
-from regard.vision.session import Precision, Session
+from regard.vision.session import CPU, Precision, Session
 
 ARCFACE_SIZE = 112
 
@@ -47,6 +47,7 @@ class Embedder:
         *,
         name: str,
         threads: int,
+        device: str = CPU,
         precision: Precision = "f32",
         cache: Path | None = None,
     ) -> None:
@@ -68,6 +69,7 @@ class Embedder:
             self._session = Session(
                 model,
                 threads=threads,
+                device=device,
                 precision=precision,
                 shapes={inputs[0]: (self._views, 3, size, size)},
                 cache=cache,

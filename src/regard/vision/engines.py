@@ -8,11 +8,18 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regard.settings import Capability, Settings
+from regard.vision import labels
 from regard.vision.equipment import EquipmentEngine
 from regard.vision.faces import FaceEngine
+from regard.vision.labels import Label
+from regard.vision.models import ModelError
 from regard.vision.moderation import Moderator
 from regard.vision.objects import ObjectEngine
+from regard.vision.session import DeviceUnavailable, require
 from regard.vision.shots import ShotDetector
 from regard.vision.tags import Tagger
 from regard.vision.text import TextReader
@@ -36,6 +43,11 @@ class Engines:
     """
 
     def __init__(self, settings: Settings) -> None:
+        """Raises `models.ModelError` if networks cannot run on the device that the settings name."""
+        try:
+            require(settings.device)
+        except DeviceUnavailable as error:
+            raise ModelError(str(error)) from error
         self.settings = settings
         self._loaded: dict[Callable[[Settings], Any], Any] = {}
         self._loading = threading.RLock()
@@ -67,6 +79,10 @@ class Engines:
     @property
     def text(self) -> TextReader:
         return self._once(TextReader.load)
+
+    def labels(self, image: NDArray[np.uint8]) -> list[Label]:
+        """The labels of a picture, RGB uint8 [h, w, 3], by several engines together: see `labels.find`."""
+        return labels.find(self, image)
 
     def load(self, capabilities: Iterable[Capability]) -> None:
         """Load the networks of capabilities now."""

@@ -118,11 +118,18 @@ class EquipmentEngine:
     @classmethod
     def load(cls, settings: Settings, faces: FaceEngine, objects: ObjectEngine) -> Self:
         """Raises `models.ModelError`."""
-        cache, threads, compiled = settings.cache, settings.threads, settings.cache / "compiled"
+        cache, threads, device, compiled = (
+            settings.cache,
+            settings.threads,
+            settings.device,
+            settings.cache / "compiled",
+        )
         calibration = json.loads((models.WEIGHTS / "movenet_multipose" / "calibration.json").read_text("utf-8"))
         try:
-            bodies = BodyNetwork(models.path("movenet_multipose", cache), threads=threads, cache=compiled)
-            masks = MaskNetwork(models.path("face_mask", cache), threads=threads, cache=compiled)
+            bodies = BodyNetwork(
+                models.path("movenet_multipose", cache), threads=threads, device=device, cache=compiled
+            )
+            masks = MaskNetwork(models.path("face_mask", cache), threads=threads, device=device, cache=compiled)
         except RuntimeError as error:
             raise ModelError(f"a network cannot be read, see `regard models verify`: {error}") from error
         pool = ThreadPoolExecutor(threads, thread_name_prefix="equipment")

@@ -85,12 +85,19 @@ class FaceEngine:
         embedder = _embedder(settings, description)
         comparison = _comparison(description, required=calibrated)
         similarity = _similarity(settings, description, embedder.name, comparison) if calibrated else UNCALIBRATED
-        detector = Detector(_detector(settings), threads=settings.threads, cache=compiled)
+        detector = Detector(_detector(settings), threads=settings.threads, device=settings.device, cache=compiled)
         try:
             return cls(
                 detector,
-                MeshNetwork(models.path("face_mesh", cache), threads=settings.threads, cache=compiled),
-                AttributeNetwork(models.path("face_attributes", cache), threads=settings.threads, cache=compiled),
+                MeshNetwork(
+                    models.path("face_mesh", cache), threads=settings.threads, device=settings.device, cache=compiled
+                ),
+                AttributeNetwork(
+                    models.path("face_attributes", cache),
+                    threads=settings.threads,
+                    device=settings.device,
+                    cache=compiled,
+                ),
                 embedder,
                 comparison,
                 similarity,
@@ -114,6 +121,10 @@ class FaceEngine:
         """
         asked = [ATTRIBUTES[name] for name in sorted(wanted)]
         return [self._describe(image, detection, asked) for detection in detections]
+
+    def find(self, image: NDArray[np.uint8], wanted: frozenset[str], limit: int | None = None) -> list[Face]:
+        """The faces in a picture, the largest first and at most `limit`, each described with what is `wanted`."""
+        return self.describe(image, self.detect(image)[:limit], wanted)
 
     def embed(self, image: NDArray[np.uint8], faces: Sequence[Detection | Face]) -> NDArray[np.float32]:
         """Embeddings float32 [n, d] of length 1; `compare` gives their scores.
@@ -159,6 +170,22 @@ class FaceEngine:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """What of an engine is data and no network: which embeddings it makes, and what their scores mean."""
+
+    model_version: str
+    comparison: Comparison
+    similarity: Similarity
+
+    @classmethod
+    def load(cls, settings: Settings) -> "Yardstick":
+        """That of the engine that these settings load. Raises `models.ModelError`."""
+        description = _embedder_description(settings)
+        name, comparison = _name(settings, description), _comparison(description, required=True)
+        return cls(name, comparison, _similarity(settings, description, name, comparison))
+
+
 def _tilt(keypoints: NDArray[Any]) -> float:
     """Degrees by which the line from eye to eye is turned clockwise."""
     x, y = keypoints[1] - keypoints[0]
@@ -195,11 +222,16 @@ def _embedder_description(settings: Settings) -> EmbedderDescription:
 
 
 def _embedder(settings: Settings, description: EmbedderDescription) -> Embedder:
-    threads, compiled = settings.threads, settings.cache / "compiled"
+    threads, device, compiled = settings.threads, settings.device, settings.cache / "compiled"
+    name = _name(settings, description)
     if settings.embedder is None:
         # bf16 changes neither LFW nor CFP by more than a pair or two in a thousand.
-        return Embedder(description, name=SFACE, threads=threads, precision="bf16", cache=compiled)
-    return Embedder(description, name=own_name(description.network), threads=threads, cache=compiled)
+        return Embedder(description, name=name, threads=threads, device=device, precision="bf16", cache=compiled)
+    return Embedder(description, name=name, threads=threads, device=device, cache=compiled)
+
+
+def _name(settings: Settings, description: EmbedderDescription) -> str:
+    return SFACE if settings.embedder is None else own_name(description.network)
 
 
 def _comparison(description: EmbedderDescription, *, required: bool) -> Comparison:

@@ -10,18 +10,21 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regard.vision import objects
 from regard.vision.detection import Detection
-from regard.vision.engines import Engines
 from regard.vision.faces import FaceEngine
 from regard.vision.geometry import Box, resize
 from regard.vision.objects import COCO_CLASSES
 from regard.vision.tags import Tag
 from regard.vision.taxonomy import Concept, concepts, labels_of_classes
+
+if TYPE_CHECKING:
+    from regard.vision.engines import Engines
 
 # A tag that is doubted counts this much. Of 11 likely tags of a kind that the detector knows but gave less than
 # `_UNSEEN`, 6 were right (photos of COCO and ImageNet); of 38 of other kinds on photos of people, 16 (LFW and others).
@@ -60,7 +63,7 @@ class Label:
     instances: tuple[Instance, ...]
 
 
-def find(engines: Engines, image: NDArray[np.uint8]) -> list[Label]:
+def find(engines: "Engines", image: NDArray[np.uint8]) -> list[Label]:
     """The labels of `image`, uint8 RGB [h, w, 3], most confident first.
 
     Raises `models.ModelError`.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from regard.vision import models
 from regard.vision.attributes import Answer, answer
 from regard.vision.geometry import ARCFACE_POINTS, Box, align
-from regard.vision.session import Session
+from regard.vision.session import CPU, Session
 
 SIZE = 224
 MARGIN = 0.2  # of the longer side of a face's box, on each side, that the crop shows
@@ -48,8 +48,8 @@ class Mask:
 class MaskNetwork:
     """Judges faces; many threads may use it at once."""
 
-    def __init__(self, path: Path, *, threads: int, cache: Path | None = None) -> None:
-        self._session = Session(path, threads=threads, shapes={0: (1, 3, SIZE, SIZE)}, cache=cache)
+    def __init__(self, path: Path, *, threads: int, device: str = CPU, cache: Path | None = None) -> None:
+        self._session = Session(path, threads=threads, device=device, shapes={0: (1, 3, SIZE, SIZE)}, cache=cache)
         self._calibration = json.loads((models.WEIGHTS / "face_mask" / "calibration.json").read_text("utf-8"))
 
     def read(self, image: NDArray[np.uint8], box: Box, keypoints: NDArray[Any], occluded: float) -> Mask:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.vision.geometry import Box, warp
-from regard.vision.session import Session
+from regard.vision.session import CPU, Session
 
 SIZE = 256
 POINTS = 478
@@ -50,8 +50,8 @@ def crop_matrix(box: Box, keypoints: NDArray[Any]) -> NDArray[np.float64]:
 class MeshNetwork:
     """Finds the mesh of a detected face."""
 
-    def __init__(self, path: Path, *, threads: int, cache: Path | None = None) -> None:
-        self._session = Session(path, threads=threads, cache=cache, shapes={0: (1, SIZE, SIZE, 3)})
+    def __init__(self, path: Path, *, threads: int, device: str = CPU, cache: Path | None = None) -> None:
+        self._session = Session(path, threads=threads, device=device, cache=cache, shapes={0: (1, SIZE, SIZE, 3)})
 
     def find(self, image: NDArray[np.uint8], box: Box, keypoints: NDArray[Any]) -> Mesh:
         """The mesh of the face in `image` (RGB [h, w, 3]) with the detector's `box` and `keypoints` [5, 2]."""

@@ -292,7 +292,7 @@ def load_description(path: Path) -> DetectorDescription | EmbedderDescription:
     """
     try:
         data = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ModelError(f"{path}: {error}") from error
     for entry in _FILES:
         if isinstance(data.get(entry), str):

@@ -30,6 +30,7 @@ NSFWJS_SIDE = 224
 NSFWJS_CLASSES = ("Drawing", "Hentai", "Neutral", "Porn", "Sexy")
 PORNOGRAPHY = ("Hentai", "Porn")
 WHOLE = 292  # pixels, of which the tagger sees the middle 260
+ENOUGH = 2 * WHOLE  # pixels of the shorter side of a picture: with more no network here sees anything else
 
 Image = NDArray[np.uint8]
 
@@ -101,6 +102,7 @@ class Moderator:
                 Session(
                     models.path(name, settings.cache),
                     threads=settings.threads,
+                    device=settings.device,
                     shapes={0: (1, side, side, 3)},
                     cache=settings.cache / "compiled",
                 )

@@ -21,7 +21,7 @@ from regard.vision import models
 from regard.vision.fusion import Found, fuse, suppress
 from regard.vision.geometry import Box, resize
 from regard.vision.models import ModelError
-from regard.vision.session import Session
+from regard.vision.session import CPU, Session
 
 # fmt: off
 COCO_CLASSES = (
@@ -80,8 +80,8 @@ class EfficientDet:
 
     side = 320
 
-    def __init__(self, path: Path, *, threads: int, cache: Path | None = None) -> None:
-        self._session = Session(path, threads=threads, cache=cache)
+    def __init__(self, path: Path, *, threads: int, device: str = CPU, cache: Path | None = None) -> None:
+        self._session = Session(path, threads=threads, device=device, cache=cache)
         self._anchors = np.concatenate([_anchors(self.side, 2**level) for level in range(3, 8)])
 
     def find(self, pixels: NDArray[np.uint8]) -> Found:
@@ -96,8 +96,8 @@ class SSDLite:
 
     side = 300
 
-    def __init__(self, path: Path, *, threads: int, cache: Path | None = None) -> None:
-        self._session = Session(path, threads=threads, cache=cache)
+    def __init__(self, path: Path, *, threads: int, device: str = CPU, cache: Path | None = None) -> None:
+        self._session = Session(path, threads=threads, device=device, cache=cache)
 
     def find(self, pixels: NDArray[np.uint8]) -> Found:
         boxes, scores = self._session.run(pixels[None])
@@ -108,10 +108,12 @@ class ObjectEngine:
     """Finds things; many threads may use it at once."""
 
     def __init__(self, settings: Settings) -> None:
-        threads, cache = settings.threads, settings.cache / "compiled"
+        threads, device, cache = settings.threads, settings.device, settings.cache / "compiled"
         self._detectors: tuple[_Detector, ...] = (
-            EfficientDet(models.path("efficientdet_lite0", settings.cache), threads=threads, cache=cache),
-            SSDLite(models.path("ssdlite", settings.cache), threads=threads, cache=cache),
+            EfficientDet(
+                models.path("efficientdet_lite0", settings.cache), threads=threads, device=device, cache=cache
+            ),
+            SSDLite(models.path("ssdlite", settings.cache), threads=threads, device=device, cache=cache),
         )
         self._calibration: Mapping[str, tuple[float, float]] = json.loads(
             (models.WEIGHTS / "objects" / "calibration.json").read_text("utf-8")

@@ -21,16 +21,19 @@ from numpy.typing import NDArray
 from regard.settings import Settings
 from regard.vision import models
 from regard.vision.models import ModelError
-from regard.vision.session import Session
+from regard.vision.session import CPU, Session
 
 WIDTH, HEIGHT = 48, 27
 VERSION = "1.0"
 CONTEXT = 25
 """Frames that the network must see on either side of one that it judges; its authors' windows give as many."""
-MARGIN = 60
-"""Frames before and after a chunk with which a transition at its edge is seen whole."""
+AROUND = 35
+"""Frames before and after a chunk that are judged with it, so that a transition at its edge is seen whole."""
+MARGIN = AROUND + CONTEXT
+"""Frames before and after a chunk that must be seen for that."""
 
-_WINDOW = 150  # frames judged at once; more would save time, and memory grows with them
+# Frames judged at once: more would save time, for each window is seen with its context, and memory grows with them.
+_WINDOW = 280
 _LAG = 24  # frames over which a picture must change for the network to be asked
 _STILL = 10.0  # grey levels: half of the least change that was measured around a transition
 _LEAST = 0.05  # answers of the network below this are no candidates
@@ -49,6 +52,7 @@ _SHORTEST = 3  # frames of a shot
 _IN_THE_DARK = 0.677  # of the darkness belongs to the shot before it; see docs/segments.md
 
 _FOLDER = models.WEIGHTS / "transnetv2"
+_ALL = slice(None)
 
 Thumbnails = NDArray[np.uint8]
 """Frames, uint8 RGB [n, 27, 48, 3]."""
@@ -105,8 +109,10 @@ def log_odds(probability: float) -> float:
 class ShotDetector:
     """The network and what is made of its answers; many threads may use it at once."""
 
-    def __init__(self, network: Path, calibration: Calibration, *, threads: int, cache: Path | None = None) -> None:
-        self._session = Session(network, threads=threads, cache=cache)
+    def __init__(
+        self, network: Path, calibration: Calibration, *, threads: int, device: str = CPU, cache: Path | None = None
+    ) -> None:
+        self._session = Session(network, threads=threads, device=device, cache=cache)
         self._threads = threads
         self._calibration = calibration
 
@@ -119,33 +125,38 @@ class ShotDetector:
                 models.path("transnetv2", settings.cache),
                 calibration,
                 threads=settings.threads,
+                device=settings.device,
                 cache=settings.cache / "compiled",
             )
         except RuntimeError as error:
             raise ModelError(f"a network cannot be read, see `regard models verify`: {error}") from error
 
-    def transitions(self, thumbnails: Thumbnails) -> list[Transition]:
-        """The transitions in consecutive frames, in order, improbable ones included."""
+    def transitions(self, thumbnails: Thumbnails, own: slice = _ALL) -> list[Transition]:
+        """The transitions in consecutive frames, in order, improbable ones included; only those in the part `own` of
+        the frames and around it are sure to be found, and as if there were no other frames than these."""
         return [
             Transition(found.start, found.first, found.last, self._calibration.probability(found))
-            for found in self.candidates(thumbnails)
+            for found in self.candidates(thumbnails, own)
         ]
 
-    def candidates(self, thumbnails: Thumbnails) -> list[Candidate]:
+    def candidates(self, thumbnails: Thumbnails, own: slice = _ALL) -> list[Candidate]:
         """What may be a transition: where the network says so and the pictures before and after are not the same."""
         if len(thumbnails) < 2:
             return []
-        boundary, part = self.answers(thumbnails)
+        boundary, part = self.answers(thumbnails, own)
         steps = changes(thumbnails, 1)
         found = (_candidate(thumbnails, steps, part, peak, float(boundary[peak])) for peak in _peaks(boundary))
         return [candidate for candidate in found if candidate is not None]
 
-    def answers(self, thumbnails: Thumbnails) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def answers(self, thumbnails: Thumbnails, own: slice = _ALL) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What the network says of n frames, float32 [n] each: that the frame is the last of a shot or the middle of
-        a transition, and that it is part of one. 0 where nothing changes."""
+        a transition, and that it is part of one. 0 where nothing changes, and further than `AROUND` from `own`."""
         boundary = np.zeros(len(thumbnails), np.float32)
         part = np.zeros(len(thumbnails), np.float32)
-        windows = list(_windows(changes(thumbnails, _LAG) >= _STILL))
+        active = changes(thumbnails, _LAG) >= _STILL
+        start, stop, _ = own.indices(len(thumbnails))
+        active[: max(0, start - AROUND)] = active[stop + AROUND :] = False
+        windows = list(_windows(active))
         with ThreadPoolExecutor(self._threads) as pool:
             answers = pool.map(lambda window: self._answer(thumbnails, *window), windows)
             for (start, stop), (is_boundary, is_part) in zip(windows, answers, strict=True):
@@ -238,8 +249,8 @@ def _windows(active: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
         else:
             joined.append((start, stop))
     for start, stop in joined:
-        for first in range(start, stop, _WINDOW):
-            yield first, min(first + _WINDOW, stop)
+        bounds = np.linspace(start, stop, -(-(stop - start) // _WINDOW) + 1).round().astype(int).tolist()
+        yield from pairwise(bounds)
 
 
 def _peaks(boundary: NDArray[np.float32]) -> Iterator[int]:

@@ -19,7 +19,7 @@ from regard.settings import Settings
 from regard.vision import models
 from regard.vision.geometry import resize
 from regard.vision.models import ModelError
-from regard.vision.session import Session
+from regard.vision.session import CPU, Session
 
 SIDE = 260
 _SEEN = 260 / 292  # the middle of the short side that the network was evaluated on by its authors
@@ -49,9 +49,11 @@ class TagReading:
 class Tagger:
     """Names pictures; many threads may use it at once."""
 
-    def __init__(self, path: Path, temperature: float, *, threads: int, cache: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, temperature: float, *, threads: int, device: str = CPU, cache: Path | None = None
+    ) -> None:
         """Logits divided by `temperature` give calibrated probabilities (Guo et al. 2017)."""
-        self._session = Session(path, threads=threads, cache=cache)
+        self._session = Session(path, threads=threads, device=device, cache=cache)
         self._temperature = temperature
         self._names = tuple(name for _, name in classes())
 
@@ -64,6 +66,7 @@ class Tagger:
                 models.path("efficientnet_lite2", settings.cache),
                 calibration["temperature"],
                 threads=settings.threads,
+                device=settings.device,
                 cache=settings.cache / "compiled",
             )
         except RuntimeError as error:

@@ -125,11 +125,12 @@ class TextReader:
     @classmethod
     def load(cls, settings: Settings) -> Self:
         """Compile both networks. Raises `models.ModelError` if one is missing or cannot be read."""
-        cache, compiled, threads = settings.cache, settings.cache / "compiled", settings.threads
+        cache, compiled = settings.cache, settings.cache / "compiled"
+        threads, device = settings.threads, settings.device
         try:
             return cls(
-                TextDetector(models.path("text_detection", cache), threads=threads, cache=compiled),
-                TextRecogniser(models.path("text_recognition", cache), threads=threads, cache=compiled),
+                TextDetector(models.path("text_detection", cache), threads=threads, device=device, cache=compiled),
+                TextRecogniser(models.path("text_recognition", cache), threads=threads, device=device, cache=compiled),
                 Calibration.load(models.WEIGHTS / "text_recognition" / "calibration.json"),
                 ThreadPoolExecutor(threads, "text"),
             )

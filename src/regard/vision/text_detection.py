@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.vision.session import Session
+from regard.vision.planes import LEVELS, planes
+from regard.vision.session import CPU, Session
 
 # Pixels that the network sees, whatever the picture's shape: with more it finds smaller letters and takes longer.
 PIXELS = 1280 * 720
@@ -31,6 +32,7 @@ _LONG = 1.5
 _STRIDE = 32
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32) * 255
+_LEVELS = (LEVELS - _MEAN[:, None]) / _DEVIATION[:, None]
 
 Corners = NDArray[np.float32]
 """[4, 2] in pixels: a rectangle at any angle, its corners at the start and the end of the upper edge of the text,
@@ -85,8 +87,8 @@ def grow(corners: Corners, along: float, across: float) -> Corners:
 class TextDetector:
     """The detector. Any number of threads may use it at once."""
 
-    def __init__(self, network: Path, *, threads: int, cache: Path | None = None) -> None:
-        self._session = Session(network, threads=threads, shapes={0: (1, 3, -1, -1)}, cache=cache)
+    def __init__(self, network: Path, *, threads: int, device: str = CPU, cache: Path | None = None) -> None:
+        self._session = Session(network, threads=threads, device=device, shapes={0: (1, 3, -1, -1)}, cache=cache)
 
     def find(self, image: NDArray[np.uint8], pixels: int = PIXELS) -> list[Strip]:
         """The pieces of text in `image`, uint8 RGB [h, w, 3], in no particular order, seen at so many `pixels`."""
@@ -99,9 +101,8 @@ class TextDetector:
         scale = float(np.sqrt(pixels / (image.shape[0] * image.shape[1])))
         height, width = (max(_STRIDE, round(side * scale / _STRIDE) * _STRIDE) for side in image.shape[:2])
         by = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        seen = cv2.resize(image, (width, height), interpolation=by)[:, :, ::-1]  # the network reads BGR
-        blob = ((seen - _MEAN) / _DEVIATION).transpose(2, 0, 1)[None]
-        (answer,) = self._session.run(np.ascontiguousarray(blob))
+        seen = np.asarray(cv2.resize(image, (width, height), interpolation=by), np.uint8)
+        (answer,) = self._session.run(planes(seen, _LEVELS, bgr=True))
         return np.asarray(answer[0, 0], np.float32)
 
 

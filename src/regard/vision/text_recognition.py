@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from regard.vision.session import Session
+from regard.vision.session import CPU, Session
 
 HEIGHT = 48  # pixels, of what the network reads
 LONGEST = 3200  # pixels; what is longer is squeezed
@@ -38,11 +38,15 @@ class Character:
 class TextRecogniser:
     """The recogniser. Any number of threads may use it at once."""
 
-    def __init__(self, network: Path, *, threads: int, cache: Path | None = None) -> None:
+    def __init__(self, network: Path, *, threads: int, device: str = CPU, cache: Path | None = None) -> None:
         model = onnx.load(network)
         self.alphabet = _alphabet(model)
         self._session = Session(
-            _brief(model, len(self.alphabet) - 1), threads=threads, shapes={0: (1, 3, HEIGHT, -1)}, cache=cache
+            _brief(model, len(self.alphabet) - 1),
+            threads=threads,
+            device=device,
+            shapes={0: (1, 3, HEIGHT, -1)},
+            cache=cache,
         )
 
     def read(self, strip: NDArray[np.uint8]) -> list[Character]:

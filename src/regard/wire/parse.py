@@ -18,6 +18,10 @@ from regard.wire.service import input_shape
 # Java's Integer and Long, which the AWS SDKs hold these types in.
 INTEGER_BITS = {"integer": 32, "long": 64}
 
+# Ours. The largest request has some five thousand: 4096 FaceIds. A few megabytes can hold millions, and each may
+# become a sentence of the answer.
+MAX_VALUES = 20_000
+
 _JAVA_NAMES = {
     "string": "a String",
     "integer": "an Integer",
@@ -34,11 +38,14 @@ def parse(operation: OperationModel, body: bytes) -> dict[str, Any]:
     Blobs become bytes, timestamps aware datetimes in UTC, integers int, floats float. A null in a list or
     map stays None, for `validate` to report. An empty body counts as `{}`.
 
-    SerializationException if the body is no JSON object in UTF-8 or a value has the wrong type;
-    InvalidParameterException if a member is unknown.
+    SerializationException if the body is no JSON object in UTF-8, has more than `MAX_VALUES` values, or one of the
+    wrong type; InvalidParameterException if a member is unknown.
     """
     if not body:
         return {}
+    # Before each value stands one of these; they are not in base64, which is what makes a request long.
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise SerializationException(f"The request body has more than {MAX_VALUES} values.")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -13,6 +13,7 @@ from regard.media.storage import ObjectUnavailable
 from regard.media.video import MAX_BYTES
 from regard.operations import labels
 from regard.operations.context import Context, Handler, Request, Response
+from regard.operations.objects import refusal
 from regard.operations.paging import paginate
 from regard.operations.starting import begin
 from regard.operations.video import ANALYSES, segments
@@ -129,7 +130,7 @@ def _check_object(context: Context, video: Mapping[str, Any]) -> None:
     try:
         head = context.services.objects.head(place["Bucket"], place["Name"], place.get("Version"))
     except ObjectUnavailable as error:
-        raise InvalidS3ObjectException(str(error)) from None
+        raise refusal(error) from None
     if head.size > MAX_BYTES:
         raise VideoTooLargeException(
             f"Video size in bytes: {head.size} is more than the maximum limit of: {MAX_BYTES} bytes."

@@ -84,12 +84,12 @@ class SegmentDetection:
 
 def _shots_seen(task: Task, chunk: Chunk, thumbnails: Thumbnails, first: int) -> Part:
     """The transitions that are the chunk's, those at its edges in either, and its dark frames."""
+    own = slice(max(0, chunk.start - first), chunk.stop - first)
     transitions = [
         (one.start + first, one.first + first, one.last + first, round(one.probability, 6))
-        for one in task.context.services.vision.shots.transitions(thumbnails)
+        for one in task.context.services.vision.shots.transitions(thumbnails, own)
         if one.probability >= _KEPT
     ]
-    own = slice(max(0, chunk.start - first), chunk.stop - first)
     return {
         "transitions": [one for one in transitions if chunk.start - 2 <= one[0] <= chunk.stop + 2],
         "dark": [(night.start, night.depths) for night in shots.darkness(thumbnails[own], max(chunk.start, first))],

@@ -71,14 +71,14 @@ class AuditLog:
         self.last_seq = 0  # of what this process has appended
         self._server = secrets.randbelow(2**31)
         self._connection: Connection | None = None
+        self._head: Head | None = None  # of the log, when this process last appended to it
         self._mutex = threading.Lock()  # of the list of those who wait
-        self._turn = threading.Lock()  # to commit; guards the connection
+        self._turn = threading.Lock()  # to commit; guards the connection and the head
         self._waiting: list[_Entry] = []
 
     def record(self, event: str, facts: Mapping[str, Any] | None = None, **more: Any) -> int:
         """Append a record, on disk when this returns. `facts` are members of `records.MEMBERS`."""
-        entry = _Entry(event, {**(facts or {}), **more})
-        records.check(entry.event, entry.facts)
+        entry = _Entry(event, records.checked({**(facts or {}), **more}))
         with self._mutex:
             self._waiting.append(entry)
         with self._turn:
@@ -95,8 +95,7 @@ class AuditLog:
 
         Call it last in the transaction: all others who append wait until it ends.
         """
-        entry = _Entry(event, {**(facts or {}), **more})
-        records.check(entry.event, entry.facts)
+        entry = _Entry(event, records.checked({**(facts or {}), **more}))
         under = stored.driver(connection)
         self._append(under, stored.locked_head(under), [entry])
         return entry.seq
@@ -141,22 +140,37 @@ class AuditLog:
         last = batch[-1]
         if last.hash and stored.hashes(connection, last.seq, last.seq) == [last.hash]:
             return  # the connection broke after it was committed, before that was heard
-        with stored.at_head(connection) as head:
-            self._append(connection, head, batch)
+        head, self._head = self._head, None
+        if head is not None and (head.seq + len(batch)) // merkle.FANOUT == head.seq // merkle.FANOUT:
+            made, following = self._chained(head, batch)
+            if stored.append_to(connection, head, made, _opened(batch), self._server, _closed(batch)):
+                self._head = following
+                return
+        # Another process has appended meanwhile, or a block of the tree is full.
+        with stored.at_head(connection) as found:
+            following = self._append(connection, found, batch)
+        self._head = following
 
-    def _append(self, connection: Connection, head: Head | None, batch: Sequence[_Entry]) -> None:
+    def _append(self, connection: Connection, head: Head | None, batch: Sequence[_Entry]) -> Head:
+        """Append to the locked head; the new one."""
         head = head or records.START
-        before, made, now = head.seq, list[Record](), self._clock()
+        made, following = self._chained(head, batch)
+        stored.append(connection, made)
+        _grow(connection, head.seq, following.seq)
+        if opened := _opened(batch):
+            stored.open_intents(connection, opened, self._server)
+        if closed := _closed(batch):
+            stored.close_intents(connection, closed)
+        return following
+
+    def _chained(self, head: Head, batch: Sequence[_Entry]) -> tuple[list[Record], Head]:
+        """The records that follow `head`, and the last of them as the head."""
+        made, now = list[Record](), self._clock()
         for entry in batch:
             record = records.chained(head, entry.event, entry.facts, now, self.seal_key)
             made.append(record)
             head, entry.seq, entry.hash = records.following(record), record.seq, record.hash
-        stored.append(connection, made)
-        _grow(connection, before, head.seq)
-        if opened := [entry.seq for entry in batch if entry.event == INTENT]:
-            stored.open_intents(connection, opened, self._server)
-        if closed := [entry.facts["intent"] for entry in batch if "intent" in entry.facts]:
-            stored.close_intents(connection, closed)
+        return made, head
 
     def _close_orphans(self, connection: Connection) -> list[int]:
         with stored.orphaned(connection) as seqs:
@@ -198,7 +212,15 @@ class AuditLog:
         if self._connection is not None:
             with suppress(psycopg.Error):
                 self._connection.close()
-            self._connection = None
+            self._connection = self._head = None
+
+
+def _opened(batch: Sequence[_Entry]) -> list[int]:
+    return [entry.seq for entry in batch if entry.event == INTENT]
+
+
+def _closed(batch: Sequence[_Entry]) -> list[int]:
+    return [entry.facts["intent"] for entry in batch if "intent" in entry.facts]
 
 
 def kept(connection: Connection) -> merkle.Kept:

@@ -15,6 +15,8 @@ from regard.use.audit.checkpoints import Checkpoint, Signer, Verifier, make, ope
 from regard.use.audit.log import AuditError, kept
 from regard.use.audit.records import facts
 
+# What comes of JSON that is no proof: other types than expected, or nested too deeply to be read.
+_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
 INCLUSION, CONSISTENCY = "inclusion", "consistency"
 
 
@@ -67,7 +69,7 @@ def check(text: str, verifier: Verifier) -> str:
         leaf = merkle.leaf(sha256(content).digest())
         if merkle.root_of_inclusion(leaf, seq - 1, checkpoint.size, path) != checkpoint.root:
             raise merkle.ProofError("the proof leads to another root: the record is not in that log")
-    except (KeyError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise merkle.ProofError(f"this is no proof: {error}") from error
     return f"Record {seq} is in the log of {checkpoint.size} records of {checkpoint.time}."
 
@@ -76,7 +78,7 @@ def claimed_key(text: str) -> str:
     """The key that a proof names itself, which proves nothing about whose log it is."""
     try:
         return str(json.loads(text)["key"])
-    except (KeyError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise merkle.ProofError(f"this is no proof: {error}") from error
 
 

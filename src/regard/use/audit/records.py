@@ -11,7 +11,6 @@ Whoever can write to the database but does not hold the master key cannot write 
 """
 
 import hmac
-import json
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -63,13 +62,18 @@ START = Head(0, NO_HASH, "")
 
 def canonical(value: Any) -> bytes:
     """The one form in which a value is hashed. TypeError or ValueError for what has no such form."""
-    return json.dumps(
-        _plain(value), ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-    ).encode()
+    return _written(_plain(value))
+
+
+def _written(plain: Any) -> bytes:
+    return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)  # whose escapes are those of RFC 8785
 
 
 def _plain(value: Any) -> Any:
     match value:
+        case str():
+            # A lone surrogate has no UTF-8.
+            return value if value.isascii() else value.encode("utf-8", "replace").decode()
         case None | bool():
             return value
         case int():
@@ -78,9 +82,6 @@ def _plain(value: Any) -> Any:
             return value
         case float() | Decimal():
             return decimal(value)
-        case str():
-            # A lone surrogate has no UTF-8.
-            return value.encode("utf-8", "replace").decode()
         case datetime():
             return timestamp(value)
         case Mapping():
@@ -111,11 +112,11 @@ def timestamp(moment: datetime) -> str:
 
 
 def chained(head: Head, event: str, facts: Mapping[str, Any], now: datetime, key: bytes) -> Record:
-    """The record that follows `head`, of checked facts.
+    """The record that follows `head`, of `checked` facts.
 
     Time never goes back: a clock that was set back repeats the last time until it has caught up.
     """
-    content = canonical(
+    content = _written(
         {
             **facts,
             "seq": head.seq + 1,
@@ -128,13 +129,15 @@ def chained(head: Head, event: str, facts: Mapping[str, Any], now: datetime, key
     return Record(head.seq + 1, content, hashed, hmac.digest(key, hashed, "sha256"))
 
 
-def check(event: str, facts: Mapping[str, Any]) -> None:
-    """ValueError or TypeError for what cannot be recorded, before others wait for the same transaction."""
+def checked(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts as they are written; ValueError or TypeError for what cannot be, before others wait for the same
+    transaction."""
     if unknown := facts.keys() - MEMBERS.keys():
         raise ValueError(f"records have no member {', '.join(sorted(unknown))}")
     if _CHAIN & set(_names(facts)):
         raise ValueError(f"no member may be called {', '.join(sorted(_CHAIN))}")
-    canonical({**facts, "event": event})
+    plain: dict[str, Any] = _plain(facts)
+    return plain
 
 
 def _names(value: Any) -> Iterator[str]:

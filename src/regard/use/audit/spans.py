@@ -6,6 +6,7 @@ What is all right it sums up; how spans follow from each other, and whatever is 
 
 import hmac
 import multiprocessing
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from regard.use.audit import merkle
 RECORDS = 32 * merkle.FANOUT
 """In a span: enough that going from process to process costs little."""
 _AHEAD = 2  # spans for each process that are made before they are asked for
-_PREVIOUS = b'"prev_hash":"%b"'
+_PREVIOUS = b'"prev_hash":"'
 _HASH_DIGITS = 64
 _TS_BYTES = len("2026-01-01T00:00:00.000000Z")
 
@@ -32,16 +33,18 @@ Row = tuple[int, bytes, bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Records `first` to `last`. `previous`: the hash that the first says the one before it has; `hashes` and
-    `leaves`: of each record; `since`, `until`: the times of the first and the last; `intents`: records that
-    announce or conclude a change, with what they say. None of it where `sound` is false."""
+    """Records `first` to `last`; a span begins where a block of the tree does.
+
+    `previous`: the hash that the first says the one before it has (hexadecimal); `hashes`: of each record; `nodes`: of
+    each full block; `since`, `until`: the times of the first and the last; `intents`: records that announce or
+    conclude a change, with what they say. None of it where `sound` is false."""
 
     first: int
     last: int
     sound: bool
     previous: bytes = b""
     hashes: tuple[bytes, ...] = ()
-    leaves: tuple[bytes, ...] = ()
+    nodes: tuple[bytes, ...] = ()
     since: bytes = b""
     until: bytes = b""
     intents: tuple[tuple[int, dict[str, Any]], ...] = ()
@@ -53,18 +56,27 @@ def moment(content: bytes) -> bytes:
     return content[at : at + _TS_BYTES]
 
 
-def is_sound(row: Row, seal_key: bytes, seq: int, previous: bytes) -> bool:
-    """Whether a record is number `seq`, has its hash and its seal, and follows from the one with the hash `previous`.
+def link(content: bytes) -> bytes:
+    """The hash that a record says the one before it has, as hexadecimal text; found as quickly as `moment`."""
+    at = content.find(_PREVIOUS) + len(_PREVIOUS)
+    return content[at : at + _HASH_DIGITS]
+
+
+def is_sound(row: Row, seals: hmac.HMAC, seq: int, previous: bytes) -> bool:
+    """Whether a record is number `seq`, has its hash and its seal, and follows from the one with the hash `previous`
+    (hexadecimal). `seals` is an HMAC with the key of the seals that has been given nothing yet.
 
     Records are canonical JSON and no member inside another has the name of one of the chain's, so what links a
     record to the one before it can be looked for in its bytes.
     """
     number, content, hashed, seal = row
+    sealed = seals.copy()
+    sealed.update(hashed)
     return (
         number == seq
         and sha256(content).digest() == hashed
-        and hmac.digest(seal_key, hashed, "sha256") == seal
-        and _PREVIOUS % previous.hex().encode() in content
+        and sealed.digest() == seal
+        and link(content) == previous
         and b'"seq":%d,' % seq in content
     )
 
@@ -79,30 +91,31 @@ def said_of_intent(content: bytes) -> dict[str, Any] | None:
 
 def span(connection: Connection, seal_key: bytes, first: int, last: int) -> Span:
     """The records `first` to `last`, checked by themselves."""
-    unsound = Span(first, last, sound=False)
-    hashes, leaves = [], []
+    hashes: list[bytes] = []
     intents: list[tuple[int, dict[str, Any]]] = []
-    seq, previous, claimed, since, until = first, b"", b"", b"", b""
-    for row in stored.stream(connection, first, last):
-        _, content, hashed, _ = row
+    seals = hmac.new(seal_key, digestmod="sha256")
+    previous, claimed, since, until = b"", b"", b"", b""
+    rows = stored.raw_rows(connection, first, last)
+    for seq, row in enumerate(rows, first):
+        fields = stored.fields(row, seq)
+        if fields is None:
+            break
+        content, hashed, seal = fields
         if seq == first:
-            at = content.find(b'"prev_hash":"') + 13
-            try:
-                previous = claimed = bytes.fromhex(content[at : at + _HASH_DIGITS].decode())
-            except ValueError:
-                return unsound
+            previous = claimed = link(content)
         now = moment(content)
-        if not is_sound(row, seal_key, seq, previous) or now < until:
-            return unsound
+        if not is_sound((seq, content, hashed, seal), seals, seq, previous) or now < until:
+            break
         if (said := said_of_intent(content)) is not None:
             intents.append((seq, {name: said[name] for name in ("event", "intent") if name in said}))
         hashes.append(hashed)
-        leaves.append(merkle.leaf(hashed))
-        since, until = since or now, now
-        previous, seq = hashed, seq + 1
-    if seq != last + 1:
-        return unsound
-    return Span(first, last, True, claimed, tuple(hashes), tuple(leaves), since, until, tuple(intents))
+        since, until, previous = since or now, now, hashed.hex().encode()
+    deque(rows, maxlen=0)  # to leave off in the middle would break off the transaction
+    if len(hashes) != last - first + 1:
+        return Span(first, last, sound=False)
+    blocks = range(0, len(hashes) - merkle.FANOUT + 1, merkle.FANOUT)
+    nodes = tuple(merkle.fold([merkle.leaf(one) for one in hashes[at : at + merkle.FANOUT]]) for at in blocks)
+    return Span(first, last, True, claimed, tuple(hashes), nodes, since, until, tuple(intents))
 
 
 # Of a process that checks spans.

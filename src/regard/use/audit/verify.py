@@ -140,6 +140,8 @@ class _Walk:
         self.intents: set[int] = set()
         self.nodes: dict[tuple[int, int], bytes] = {}
         self._verdict, self._seal_key, self._claims = verdict, seal_key, claims
+        self._seals = hmac.new(seal_key, digestmod="sha256")
+        self._claimed = {(size - 1) // merkle.FANOUT for size in claims}  # blocks that a checkpoint ends in
         self._previous, self._previous_good = NO_HASH, True
         self._ts = b""
         self._signed = 0  # how many records the last checkpoint on the way stands for
@@ -150,7 +152,7 @@ class _Walk:
     def pass_(self, row: Row) -> None:
         seq, content, hashed, _ = row
         ts = moment(content)
-        if self._undoubted and is_sound(row, self._seal_key, self.expected, self._previous) and ts >= self._ts:
+        if self._undoubted and self._is_sound(row) and ts >= self._ts:
             if (said := said_of_intent(content)) is not None:
                 self._follow_intent(seq, said)
             self._previous, self._ts, self.expected = hashed, ts, seq + 1
@@ -160,15 +162,32 @@ class _Walk:
 
     def pass_span(self, span: Span) -> bool:
         """Whether a span is sound and follows from what came before; else its records are to be passed one by one."""
-        follows = span.first == self.expected and span.previous == self._previous and span.since >= self._ts
+        follows = span.first == self.expected and span.previous == self._link and span.since >= self._ts
         if not (span.sound and follows and self._undoubted):
             return False
         for seq, said in span.intents:
             self._follow_intent(seq, said)
-        for seq, hashed, leaf in zip(range(span.first, span.last + 1), span.hashes, span.leaves, strict=True):
-            self._grow(seq, hashed, leaf)
+        for at in range(0, len(span.hashes), merkle.FANOUT):
+            self._pass_block(span, at)
         self._previous, self._ts, self.expected = span.hashes[-1], span.until, span.last + 1
         return True
+
+    def _pass_block(self, span: Span, at: int) -> None:
+        """Let the tree grow by the records of a span from the place `at` on: by all at once where that will do."""
+        seq, block = span.first + at, at // merkle.FANOUT
+        if block < len(span.nodes) and not self._block and (seq - 1) // merkle.FANOUT not in self._claimed:
+            self._fill(span.nodes[block])
+            return
+        for number, hashed in enumerate(span.hashes[at : at + merkle.FANOUT], seq):
+            self._grow(number, hashed, merkle.leaf(hashed))
+
+    def _is_sound(self, row: Row) -> bool:
+        return is_sound(row, self._seals, self.expected, self._link)
+
+    @property
+    def _link(self) -> bytes:
+        """What the next record must have as the hash of the one before it."""
+        return self._previous.hex().encode()
 
     @property
     def _undoubted(self) -> bool:
@@ -249,11 +268,11 @@ class _Walk:
         if self._tree.size + len(self._block) == seq and seq in self._claims:
             self._compare(seq, hashed)
         if len(self._block) == merkle.FANOUT:
-            self._fill()
+            self._fill(merkle.fold(self._block))
 
-    def _fill(self) -> None:
+    def _fill(self, node: bytes) -> None:
         """A block is full: its hash is kept in the database, and that of a larger one which it fills."""
-        for leaves, hashed in self._tree.add(merkle.fold(self._block), merkle.FANOUT):
+        for leaves, hashed in self._tree.add(node, merkle.FANOUT):
             if leaves in _KEPT:
                 self.nodes[_KEPT[leaves], self._tree.size // leaves - 1] = hashed
         self._block = []

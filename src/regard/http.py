@@ -1,0 +1,83 @@
+"""HTTP/1.1 as uvicorn speaks it, with an end to what comes before a body.
+
+Neither uvicorn nor the parser that it uses bounds the address, the headers or the trailers of a request, which anybody
+can send, or sets a time for them.
+"""
+
+from asyncio import BaseTransport, TimerHandle
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+# Ours. AWS clients send about a kilobyte; proxies add some.
+MAX_HEAD_BYTES = 64 * 1024
+
+
+class HeadTooLarge(Exception):
+    """An address, headers and trailers of more than `MAX_HEAD_BYTES`."""
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """One connection. A head that is too large is answered with status 400, one that takes longer than `patience_s`
+    with an end; between requests a connection may rest for as long as uvicorn's `timeout_keep_alive`."""
+
+    _size = 0  # of the head, as far as the parser has told
+    _silent = 0  # bytes since the parser last told anything: it collects a name and a value until they end
+    _told = False
+    _deadline: TimerHandle | None = None
+
+    def __init__(self, *arguments: object, patience_s: float, **keywords: object) -> None:
+        super().__init__(*arguments, **keywords)  # type: ignore[arg-type]
+        self._patience_s = patience_s
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_wait()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._told = False
+        super().data_received(data)
+        self._silent = 0 if self._told else self._silent + len(data)
+        if self._silent > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("Invalid HTTP request received.")
+
+    def on_message_begin(self) -> None:
+        self._told = True
+        self._size = 0
+        if self._deadline is None:
+            self._await_head()
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._told = True
+        self._end_wait()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._told = True
+        super().on_body(body)
+
+    def _count(self, size: int) -> None:
+        self._told = True
+        self._size += size
+        if self._size > MAX_HEAD_BYTES:
+            raise HeadTooLarge  # which the parser turns into an invalid request
+
+    def _await_head(self) -> None:
+        self._deadline = self.loop.call_later(self._patience_s, self.transport.close)
+
+    def _end_wait(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

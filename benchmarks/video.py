@@ -44,7 +44,7 @@ SECONDS, LONG_SECONDS = 60, 2 * 3600
 WORKERS = (1, 2)
 JOBS = 2
 SCALED_KIND = "labels"
-MEASURED = {**NAMES, "shots alone": ("SegmentDetection", {"SegmentTypes": ["SHOT"]})}
+MEASURED = {**NAMES, "shots": ("SegmentDetection", {"SegmentTypes": ["SHOT"]})}
 Picture = NDArray[np.uint8]
 
 
@@ -247,5 +247,7 @@ if __name__ == "__main__":
             measure(kind, Path(path), Path(warm))
         case ["long", kind]:
             long(kind)
+        case kinds if unknown := set(kinds) - set(MEASURED):
+            sys.exit(f"{', '.join(sorted(unknown))}: not one of {', '.join(MEASURED)}")
         case kinds:
             main(kinds or None)

@@ -11,7 +11,6 @@ At 10 million records the log takes 10 GB of disk.
 import hmac
 import os
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -25,6 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.scratch import scratch
 from regard.settings import Settings
 from regard.store import audit as stored
 from regard.store.audit import Record
@@ -116,35 +116,32 @@ def latency(log: AuditLog, callers: int) -> list[float]:
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="regard-") as folder:
-        database = Database.open(Settings(home=Path(sys.argv[2] if len(sys.argv) > 2 else folder)))
-        log = AuditLog(database, Sealer(bytes(32)))
-        signer = Signer(log.sealer)
-        with database.connect_apart() as connection:
-            if stored.size(connection) < count:
-                fill(connection, count, log.seal_key)
-            for callers in (1, CALLERS):
-                times = latency(log, callers)
-                p50, p95 = np.percentile(times, (50, 95))
-                console.print(f"Append at {count:,} records, {callers} callers: p50 {p50:.2f} ms, p95 {p95:.2f} ms")
-            started = time.perf_counter()
-            checkpoints.make(connection, signer)
-            console.print(f"Checkpoint: {(time.perf_counter() - started) * 1000:.1f} ms")
-            started = time.perf_counter()
-            proofs.prove(connection, signer, count // 3 + 1)
-            console.print(f"Proof: {(time.perf_counter() - started) * 1000:.1f} ms")
+    database = Database.open(Settings(home=Path(sys.argv[2]) if len(sys.argv) > 2 else scratch()))
+    log = AuditLog(database, Sealer(bytes(32)))
+    signer = Signer(log.sealer)
+    with database.connect_apart() as connection:
+        if stored.size(connection) < count:
+            fill(connection, count, log.seal_key)
+        for callers in (1, CALLERS):
+            times = latency(log, callers)
+            p50, p95 = np.percentile(times, (50, 95))
+            console.print(f"Append at {count:,} records, {callers} callers: p50 {p50:.2f} ms, p95 {p95:.2f} ms")
         started = time.perf_counter()
-        with database.snapshot() as pooled:
-            cores = len(os.sched_getaffinity(0))
-            share = partial(spans.shared, database.conninfo, log.seal_key, processes=cores)
-            verdict = verify(stored.driver(pooled), log.seal_key, signer.verifier, share=share)
-        seconds = time.perf_counter() - started
-        assert verdict.good, verdict.findings
-        console.print(
-            f"Verify: {verdict.records:,} records in {seconds:.1f} s, {verdict.records / seconds:,.0f} records/s"
-        )
-        log.close()
-        database.close()
+        checkpoints.make(connection, signer)
+        console.print(f"Checkpoint: {(time.perf_counter() - started) * 1000:.1f} ms")
+        started = time.perf_counter()
+        proofs.prove(connection, signer, count // 3 + 1)
+        console.print(f"Proof: {(time.perf_counter() - started) * 1000:.1f} ms")
+    started = time.perf_counter()
+    with database.snapshot() as pooled:
+        cores = len(os.sched_getaffinity(0))
+        share = partial(spans.shared, database.conninfo, log.seal_key, processes=cores)
+        verdict = verify(stored.driver(pooled), log.seal_key, signer.verifier, share=share)
+    seconds = time.perf_counter() - started
+    assert verdict.good, verdict.findings
+    console.print(f"Verify: {verdict.records:,} records in {seconds:.1f} s, {verdict.records / seconds:,.0f} records/s")
+    log.close()
+    database.close()
 
 
 if __name__ == "__main__":

@@ -17,12 +17,10 @@ of all threads, and the least wall time.
 import argparse
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from pathlib import Path
 from typing import TypeVar
 
 import faiss
@@ -32,6 +30,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.scratch import scratch
 from regard.gallery.codes import Codes
 from regard.gallery.gallery import Gallery
 from regard.gallery.parallel import CORES, in_parallel
@@ -392,27 +391,26 @@ def main(arguments: list[str] | None = None) -> None:
     probes = probes_of(count)
     comparison = Comparison(Cohort.load(models.WEIGHTS / "sface" / "cohort.npz"))
     best = brute_force(count, probes, comparison)
-    with tempfile.TemporaryDirectory(prefix="regard-") as home:
-        database = Database.open(Settings(home=Path(home)))
-        try:
-            collection = fill(database, count)
-            gallery = Gallery(database)
-            _, wall, processor = measured(lambda: gallery.search_faces(collection, probes[0], 1, FLOOR, comparison))
-            console.print(
-                f"From start to the end of the first search, which loads the collection: {wall / 1000:.1f} s, "
-                f"{count / wall * 1000:,.0f} faces/s; {processor / 1000:.1f} s of this process' processor time."
-            )
+    database = Database.open(Settings(home=scratch()))
+    try:
+        collection = fill(database, count)
+        gallery = Gallery(database)
+        _, wall, processor = measured(lambda: gallery.search_faces(collection, probes[0], 1, FLOOR, comparison))
+        console.print(
+            f"From start to the end of the first search, which loads the collection: {wall / 1000:.1f} s, "
+            f"{count / wall * 1000:,.0f} faces/s; {processor / 1000:.1f} s of this process' processor time."
+        )
 
-            def search(number: int, limit: int, floor: float) -> NDArray[np.int64]:
-                found = gallery.search_faces(collection, probes[number], limit, floor, comparison)
-                return np.array([match.row.face_id.int for match in found], np.int64)
+        def search(number: int, limit: int, floor: float) -> NDArray[np.int64]:
+            found = gallery.search_faces(collection, probes[number], limit, floor, comparison)
+            return np.array([match.row.face_id.int for match in found], np.int64)
 
-            searches(console, count, search, best, gallery.nbytes(collection))
-            changes(console, database, gallery, comparison)
-            if chosen.rivals:
-                rivals(console, database, count, comparison, best)
-        finally:
-            database.close()
+        searches(console, count, search, best, gallery.nbytes(collection))
+        changes(console, database, gallery, comparison)
+        if chosen.rivals:
+            rivals(console, database, count, comparison, best)
+    finally:
+        database.close()
 
 
 if __name__ == "__main__":

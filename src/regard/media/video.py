@@ -46,7 +46,7 @@ MAX_PIXELS = 40_000_000
 MAX_FRAMES = 6 * 60 * 60 * 120
 # Ours. A chunk is at least so long, if there are keyframes, and about as long at most. Without a keyframe for the
 # longer time a chunk starts all the same, and whoever reads it decodes from the keyframe before it.
-CHUNK_MS = 15_000
+CHUNK_MS = 30_000
 LONGEST_CHUNK_MS = 600_000
 # Ours. A file in which no frame can be decoded is given up after so many packets.
 _PATIENCE = 300

@@ -33,7 +33,7 @@ MARGIN = AROUND + CONTEXT
 """Frames before and after a chunk that must be seen for that."""
 
 # Frames judged at once: more would save time, for each window is seen with its context, and memory grows with them.
-_WINDOW = 280
+_WINDOW = 420
 _LAG = 24  # frames over which a picture must change for the network to be asked
 _STILL = 10.0  # grey levels: half of the least change that was measured around a transition
 _LEAST = 0.05  # answers of the network below this are no candidates

@@ -3,7 +3,7 @@
     python -m benchmarks.video             the table, and one worker process beside two
     python -m benchmarks.video long KIND   a video of two hours, in which a camera rests mostly: memory
 
-The clip is 720p30, H.264, about three minutes: photos over which a camera travels, so that no two frames are the same and
+The clip is three minutes of 720p30, H.264: photos over which a camera travels, so that no two frames are the same and
 nothing is saved by that. Each kind runs in a process of its own, on all cores, networks loaded before. "Could be" is
 how many times faster than real time it is if nothing else runs on the cores and none of them waits: by processor time.
 """
@@ -92,7 +92,7 @@ def repeated(path: Path, source: Path, seconds: float) -> Path:
 
 
 def clip(folder: Path) -> Path:
-    """About three minutes of film."""
+    """Three minutes of film."""
     photos = models.photos(Settings().cache).values()
     once = film(folder / "once.mp4", (picture for path in photos for picture in travel(_photo(path), SHOT)))
     return repeated(folder / "clip.mp4", once, SECONDS)

@@ -26,7 +26,7 @@ SLACK = 1e-4
 _LEVELS = 16
 _STEP = 0.3352  # of standard deviations: the best for 16 equal steps of a normal distribution (Max 1960)
 _GROUP = 32  # vectors whose sketches faiss interleaves
-_ROWS = 1 << 13  # vectors that are worked on at once, so that they stay in the processor's cache
+_ROWS = 1 << 10  # vectors that are worked on at once, so that they stay in the processor's cache
 _FEWEST = 64  # room in a new block
 
 _TAIL = slice(0, APART)  # rows of a block's facts
@@ -334,17 +334,23 @@ def _encode(vectors: Floats, rotation: Floats) -> tuple[NDArray[np.uint8], NDArr
     facts[_LENGTH] = np.sqrt(np.einsum("ij,ij->i", rotated, rotated))
     rotated /= np.maximum(facts[_LENGTH], np.finfo(np.float32).tiny)[:, None]
     levels = _levels(width)
-    error = rotated * (1 / (levels[1] - levels[0]))
-    sketches = np.clip(error + np.float32(_LEVELS // 2), 0, _LEVELS - 1).astype(np.uint8)
-    facts[_SKETCH_ERROR] = _distance(rotated, levels[sketches])
-    facts[_SCALE] = np.maximum(np.maximum(rotated.max(1), -rotated.min(1)), np.finfo(np.float32).tiny) / 127
-    codes = np.rint(rotated / facts[_SCALE][:, None]).astype(np.int8)
-    facts[_BYTE_ERROR] = _distance(rotated, codes * facts[_SCALE][:, None])
+    # Memory is used again as far as that goes: what is new must be cleared by the system first, which takes as long.
+    scaled = rotated * (1 / (levels[1] - levels[0]))
+    scaled += np.float32(_LEVELS // 2)
+    np.clip(scaled, 0, _LEVELS - 1, out=scaled)
+    sketches = scaled.astype(np.uint8)
+    facts[_SKETCH_ERROR] = _distance(rotated, np.take(levels, sketches, out=scaled, mode="clip"))
+    facts[_SCALE] = np.maximum(np.abs(rotated, out=scaled).max(1), np.finfo(np.float32).tiny) / 127
+    np.rint(np.divide(rotated, facts[_SCALE][:, None], out=scaled), out=scaled)
+    codes = scaled.astype(np.int8)
+    scaled *= facts[_SCALE][:, None]
+    facts[_BYTE_ERROR] = _distance(rotated, scaled)
     return sketches, codes, facts
 
 
 def _distance(vectors: Floats, others: Floats) -> Floats:
-    apart = vectors - others
+    """From vectors [n, d] to `others` [n, d], which are lost: [n]."""
+    apart = np.subtract(vectors, others, out=others)
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", apart, apart)), np.float32)
 
 

@@ -24,6 +24,7 @@ import structlog
 from fasteners import ReaderWriterLock
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
+from threadpoolctl import threadpool_limits
 
 from regard import metrics
 from regard.gallery.codes import Codes
@@ -88,7 +89,7 @@ class _Side:
                 removals.c.of_user == (self.table is users_table),
             )
             self.codes.remove(np.array(list(connection.execute(gone).scalars()), np.int64))
-            for keys, vectors in embeddings.parts(raw(connection), self.table, collection_key, after=self.version):
+            for keys, vectors in embeddings.changed(raw(connection), self.table, collection_key, self.version):
                 self.codes.put(keys, comparison.rough_references(vectors))
         self.version = version
 
@@ -105,11 +106,12 @@ class _Side:
             ).where(collections_table.c.key == collection_key)
         ).scalar_one()
         progress = _Progress(collection_key, total)
+        share = total / (bounds[1] - bounds[0] + 1)
 
         def take(connection: "psycopg.Connection[Any]", ranges: Iterator[tuple[int, int]]) -> Codes | None:
             codes = None
-            for first_and_last in ranges:
-                for keys, vectors in embeddings.parts(connection, self.table, collection_key, first_and_last):
+            for own in ranges:
+                for keys, vectors in embeddings.between(connection, self.table, collection_key, own, share):
                     references = comparison.rough_references(vectors)
                     codes = codes or Codes(references.shape[1])
                     codes.add(keys, references)
@@ -125,7 +127,8 @@ class _Side:
             with embeddings.joined(database, snapshot) as own:
                 return take(own, _drained(waiting))
 
-        with ThreadPoolExecutor(_CONNECTIONS) as threads:
+        # One thread a connection: those that BLAS adds to each would wait for one another most of the time.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_CONNECTIONS) as threads:
             loaded = [codes for codes in threads.map(take_apart, range(_CONNECTIONS)) if codes is not None]
         for other in loaded[1:]:
             loaded[0].absorb(other)

@@ -13,7 +13,12 @@ from sqlalchemy.engine import Connection
 
 from regard.store.database import Database
 
-_ROWS = 1 << 13  # that come as one value: a message for each row would take longer than what is in it
+# Rows that come as one value: a message for each would take longer than what is in it, and a large value takes longer
+# than several small ones.
+_ROWS = 1 << 10
+_WIDEST = 1 << 16  # keys of which the rows come as one value, however few of them are the collection's
+
+_Parts = Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]
 
 
 def bounds(connection: Connection, table: sa.Table, collection_key: int) -> tuple[int, int] | None:
@@ -25,30 +30,40 @@ def bounds(connection: Connection, table: sa.Table, collection_key: int) -> tupl
     return None if least is None else (least, greatest)
 
 
-def parts(
-    connection: "psycopg.Connection[Any]",
-    table: sa.Table,
-    collection_key: int,
-    keys: tuple[int, int] | None = None,
-    after: int | None = None,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Keys [n] and embeddings [n, d] of a collection, some thousands at a time, in the order of keys; only of keys
-    from the first of `keys` to the second, or of what changed after version `after`.
+def between(
+    connection: "psycopg.Connection[Any]", table: sa.Table, collection_key: int, keys: tuple[int, int], share: float
+) -> _Parts:
+    """Keys [n] and embeddings [n, d] of a collection from the first of `keys` to the second, some hundreds at a time.
 
-    `connection` must be in a transaction. Users without an embedding are left out.
+    `share` is how many of these keys are the collection's, 0–1, as far as one knows. `connection` must be in a
+    transaction. Users without an embedding are left out.
     """
-    conditions = [sql.SQL("collection_key = %(collection)s AND embedding IS NOT NULL")]
-    if keys is not None:
-        conditions.append(sql.SQL("key BETWEEN %(first)s AND %(last)s"))
-    if after is not None:
-        conditions.append(sql.SQL("version > %(after)s"))
-    first, last = keys or (None, None)
+    # A range of keys after the other, for numbering the rows would take four times as long as reading them.
+    query = sql.SQL(
+        "SELECT part.keys, part.embeddings FROM generate_series(%(first)s::bigint, %(last)s, %(step)s) AS start "
+        "CROSS JOIN LATERAL (SELECT string_agg(int8send(key), ''::bytea) AS keys, "
+        "string_agg(embedding, ''::bytea) AS embeddings FROM {} WHERE collection_key = %(collection)s "
+        "AND key BETWEEN start AND least(start + %(step)s - 1, %(last)s) AND embedding IS NOT NULL"
+        ") AS part WHERE part.keys IS NOT NULL"
+    ).format(sql.Identifier(table.name))
+    step = int(min(_ROWS / max(share, _ROWS / _WIDEST), _WIDEST))
+    yield from _parts(
+        connection, query, {"collection": collection_key, "first": keys[0], "last": keys[1], "step": step}
+    )
+
+
+def changed(connection: "psycopg.Connection[Any]", table: sa.Table, collection_key: int, after: int) -> _Parts:
+    """Keys [n] and embeddings [n, d] of what changed in a collection after version `after`, otherwise as `between`."""
     query = sql.SQL(
         "SELECT string_agg(int8send(key), ''::bytea), string_agg(embedding, ''::bytea) FROM ("
-        "SELECT key, embedding, (row_number() OVER (ORDER BY key) - 1) / %(rows)s AS part FROM {} WHERE {}"
-        ") AS numbered GROUP BY part ORDER BY part"
-    ).format(sql.Identifier(table.name), sql.SQL(" AND ").join(conditions))
-    values = {"collection": collection_key, "first": first, "last": last, "after": after, "rows": _ROWS}
+        "SELECT key, embedding, (row_number() OVER (ORDER BY key) - 1) / %(rows)s AS part FROM {} "
+        "WHERE collection_key = %(collection)s AND version > %(after)s AND embedding IS NOT NULL"
+        ") AS numbered GROUP BY part"
+    ).format(sql.Identifier(table.name))
+    yield from _parts(connection, query, {"collection": collection_key, "after": after, "rows": _ROWS})
+
+
+def _parts(connection: "psycopg.Connection[Any]", query: sql.Composed, values: dict[str, int]) -> _Parts:
     with connection.cursor("parts", binary=True) as cursor:
         cursor.itersize = 1
         cursor.execute(query, values)

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE := tests/contract/node
 
-.PHONY: demo serve test lint bench docs constraints clean
+.PHONY: demo serve test lint fuzz bench docs constraints clean
 
 demo: $(VENV)/installed
 	$(BIN)/regard models fetch
@@ -24,6 +24,12 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What nobody has tried yet, so many minutes of each kind.
+MINUTES ?= 1
+fuzz: $(VENV)/installed
+	$(BIN)/regard models fetch
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 bench: $(VENV)/installed
 	$(BIN)/regard models fetch

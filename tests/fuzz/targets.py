@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fuzz import documents, images, protocol, requests, signatures, videos
+from tests.fuzz import documents, images, pictures, protocol, requests, signatures, videos
 from tests.fuzz.engine import Target
 
 
@@ -21,6 +21,7 @@ TARGETS = {
     "signatures": Known(signatures.opened, 10_000),
     "documents": Known(documents.opened, 4_000),
     "images": Known(images.opened, 5_000),
+    "pictures": Known(pictures.opened, 100),
     "videos": Known(videos.opened, 1_500),
     "requests": Known(requests.opened, 1_500),
     "protocol": Known(protocol.opened, 500),

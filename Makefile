@@ -31,9 +31,10 @@ fuzz: $(VENV)/installed
 	$(BIN)/regard models fetch
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
+# All of them take some three hours; ONLY="serving video" is less.
 bench: $(VENV)/installed
 	$(BIN)/regard models fetch
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ONLY)
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/generate.py

@@ -24,6 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.figures import note
 from benchmarks.scratch import scratch
 from regard.settings import Settings
 from regard.store import audit as stored
@@ -125,6 +126,7 @@ def main() -> None:
         for callers in (1, CALLERS):
             times = latency(log, callers)
             p50, p95 = np.percentile(times, (50, 95))
+            note(f"audit: append at {count:,} records, {callers} callers, p50", p50, "ms")
             console.print(f"Append at {count:,} records, {callers} callers: p50 {p50:.2f} ms, p95 {p95:.2f} ms")
         started = time.perf_counter()
         checkpoints.make(connection, signer)
@@ -139,6 +141,7 @@ def main() -> None:
         verdict = verify(stored.driver(pooled), log.seal_key, signer.verifier, share=share)
     seconds = time.perf_counter() - started
     assert verdict.good, verdict.findings
+    note("audit: verified", verdict.records / seconds, "records/s", least=100_000)
     console.print(f"Verify: {verdict.records:,} records in {seconds:.1f} s, {verdict.records / seconds:,.0f} records/s")
     log.close()
     database.close()

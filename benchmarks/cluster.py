@@ -21,6 +21,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.figures import note
 from benchmarks.serving import SCENARIOS, Scenario, load, photo, sender
 from regard.demo import Running, temporary_server
 from regard.settings import Settings
@@ -124,6 +125,7 @@ def main() -> None:
         table.add_column(column, justify="left" if column == "Operation" else "right")
     for name in names:
         single = one[name]
+        note(f"cluster, {name}: two nodes / one", both[name].pictures / single.pictures, least=1.7)
         table.add_row(
             name,
             str(OPERATIONS[name]),
@@ -140,6 +142,7 @@ def main() -> None:
         costs.add_column(column, justify="right")
     for width in OVERHEAD:
         ray, own = alone[width].p50, without[width].p50
+        note(f"cluster, DetectFaces, {width} px: what Ray adds", ray - own, "ms")
         costs.add_row(str(width), f"{own:.1f}", f"{ray:.1f}", f"{ray - own:.1f}")
     console.print(costs)
 

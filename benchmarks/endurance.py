@@ -34,6 +34,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from benchmarks.figures import note
 from benchmarks.mix import BUCKET, CELEBRITY, MANIFEST, PEOPLE, STAFF, VIDEO, Log, Place, clients
 from benchmarks.video import RATE, film, travel
 from regard.demo import Running, temporary_server
@@ -269,6 +270,10 @@ def report(account: Account, console: Console) -> bool:
     for error, count in account.errors.most_common(20):
         console.print(f"[red]{count} × {error}", highlight=False)
     missing = sorted(OPERATIONS.keys() - account.times.keys())
+    for who, growth in growths.items():
+        note(f"endurance: growth of {who}", 100 * growth, "%", most=100 * MAX_GROWTH)
+    note("endurance: errors", account.errors.total(), most=0)
+    note("endurance: greatest p99 / p50", max(ratios.values(), default=0), most=MAX_P99_RATIO)
     worst = max(ratios, key=lambda name: ratios[name], default=None)
     verdicts = [
         (not account.errors, f"{account.errors.total()} errors; the goal is none"),

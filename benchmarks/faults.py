@@ -46,6 +46,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.figures import note
 from regard.settings import Settings
 from regard.vision import models
 from regard.vision.cohort import Cohort, Comparison
@@ -738,6 +739,8 @@ def main(
     for what, count in (*rounds.items(), *ends.items(), *((f"clients met {code}", n) for code, n in errors.items())):
         table.add_row(what, str(count))
     table.add_row("writes acknowledged", str(sum(writer.acknowledged for writer in writers)))
+    note("faults", rounds.total())
+    note("faults: amiss after them", len(bad), most=0)
     console.print(table)
     for what in bad:
         console.print(f"[red]AMISS[/] {what}", highlight=False)

@@ -7,8 +7,8 @@ Scores are normalised by the shipped cohort.
 Embeddings are generated: people with four faces each, as near to one another as faces of one person are to the
 default network. They are put into PostgreSQL by COPY, which is not measured, and searched from there. With
 `--direct` they are put into codes, without PostgreSQL and without a cohort, to scan more than there is time to
-store. With `--rivals` the same vectors, as they are compared, are also in pgvector's HNSW, faiss' HNSW, hnswlib
-and usearch, the last two of which must be installed.
+store. With `--rivals` the same vectors, as they are compared, are also in pgvector's HNSW, faiss' HNSW, usearch
+and, where it is installed, hnswlib.
 
 A machine that does other work as well answers late: beside the wall clock stands the processor time of a search,
 of all threads, and the least wall time.
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.figures import note
 from benchmarks.scratch import scratch
 from regard.gallery.codes import Codes
 from regard.gallery.gallery import Gallery
@@ -191,6 +192,7 @@ def searches(
     probe, a limit and a floor.
     """
     read = bandwidth()
+    note(f"gallery, {count:,} faces: a face", nbytes / count, "bytes")
     table = table_of(
         f"{count:,} faces, {nbytes / count:.0f} bytes each; memory is read at {read / 1e9:.1f} GB/s",
         *("Matches", "Floor", "Least ms", "p50 ms", "p95 ms", "Processor ms, p50", "Recall", "Of the bandwidth"),
@@ -203,8 +205,14 @@ def searches(
             expected = numbers[:limit][scores[:limit] >= floor]
             recalls.append(len(np.intersect1d(found, expected)) / len(expected) if len(expected) else 1.0)
         walls, processors = np.array(times).T
+        what = f"gallery, {count:,} faces, best {limit}"
+        goals = {1_000_000: 15.0, 20_000_000: 300.0} if floor > 0 else {}
+        note(f"{what}: p50", float(np.percentile(walls, 50)), "ms", most=goals.get(count))
+        note(f"{what}: recall", float(np.mean(recalls)), least=1.0)
         scanned = count * (DIMENSION // 2 + 16)  # sketches, and the facts that bound the rest
         share = scanned / (walls.min() / 1000) / read
+        if floor > 0:
+            note(f"{what}: share of the memory's bandwidth", share, least=0.5)
         table.add_row(
             str(limit),
             f"{floor:.2f}",
@@ -302,6 +310,7 @@ def changes(console: Console, database: Database, gallery: Gallery, comparison: 
             users.associate(connection, collection, user, [face.key for face in some[number : number + EACH]])
     named = [gallery.search_users(again(database), face.embedding, 1, FLOOR, comparison) for face in some[::EACH]]
     right = np.mean([match[0].row.user_id == f"user-{EACH * place}" for place, match in enumerate(named) if match])
+    note("gallery: from another process' commit to found", float(np.median(seen)), "ms")
     console.print(
         f"From the commit of another process to the search that finds the face: p50 {np.median(seen):.1f} ms; "
         f"to the one that does not after its removal: {np.median(gone):.1f} ms. "
@@ -311,7 +320,6 @@ def changes(console: Console, database: Database, gallery: Gallery, comparison: 
 
 def rivals(console: Console, database: Database, count: int, comparison: Comparison, best: list[Best]) -> None:
     """Print the recall and the time of approximate indexes, over several efforts."""
-    import hnswlib
     from usearch.index import Index
 
     vectors = np.concatenate([comparison.rough_references(part).astype(np.float32) for part in chunks(count)])
@@ -327,6 +335,8 @@ def rivals(console: Console, database: Database, count: int, comparison: Compari
             found, wall, _ = measured(partial(search, query))
             times.append(wall)
             recalls.append(len(np.intersect1d(found, numbers[:10])) / 10)
+        note(f"{name}, {count:,} faces, effort {effort}: p50", float(np.percentile(times, 50)), "ms")
+        note(f"{name}, {count:,} faces, effort {effort}: recall", float(np.mean(recalls)))
         table.add_row(name, str(effort), f"{np.percentile(times, 50):.2f}", f"{np.mean(recalls):.4f}", f"{built:.0f}")
 
     efforts = (64, 400, 1000)
@@ -337,12 +347,17 @@ def rivals(console: Console, database: Database, count: int, comparison: Compari
     for effort in efforts:
         index.hnsw.efSearch = effort
         measure("faiss HNSW", built, effort, lambda query: index.search(query[None], 10)[1][0])
-    second = hnswlib.Index("ip", width)
-    second.init_index(count, M=32, ef_construction=200)
-    built = measured(lambda: second.add_items(vectors, num_threads=CORES))[1] / 1000
-    for effort in efforts:
-        second.set_ef(effort)
-        measure("hnswlib", built, effort, lambda query: second.knn_query(query[None], 10)[0][0].astype(np.int64))
+    try:
+        import hnswlib
+    except ImportError:
+        console.print("hnswlib, which pip compiles, is not installed: nothing is said of it.")
+    else:
+        second = hnswlib.Index("ip", width)
+        second.init_index(count, M=32, ef_construction=200)
+        built = measured(lambda: second.add_items(vectors, num_threads=CORES))[1] / 1000
+        for effort in efforts:
+            second.set_ef(effort)
+            measure("hnswlib", built, effort, lambda query: second.knn_query(query[None], 10)[0][0].astype(np.int64))
     third = Index(ndim=width, metric="ip", dtype="f16", connectivity=32, expansion_add=200)
     built = measured(lambda: third.add(np.arange(count), vectors, threads=CORES))[1] / 1000
     for effort in efforts:
@@ -396,6 +411,7 @@ def main(arguments: list[str] | None = None) -> None:
         collection = fill(database, count)
         gallery = Gallery(database)
         _, wall, processor = measured(lambda: gallery.search_faces(collection, probes[0], 1, FLOOR, comparison))
+        note(f"gallery, {count:,} faces: loaded", count / wall * 1000, "faces/s", least=200_000)
         console.print(
             f"From start to the end of the first search, which loads the collection: {wall / 1000:.1f} s, "
             f"{count / wall * 1000:,.0f} faces/s; {processor / 1000:.1f} s of this process' processor time."

@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 from rich.console import Console
 
+from benchmarks.figures import note
 from benchmarks.serving import peak_memory
 from regard.demo import temporary_server
 from regard.settings import Settings
@@ -65,6 +66,7 @@ def main() -> None:
             for _ in threads.map(lambda data: client.detect_faces(Image={"Bytes": data}), pictures):
                 pass
             console.print(f"{peak_memory(server.pid):.0f} MB at most after {done} pictures")
+        note("memory after 480 pictures of as many sizes".replace("480", str(PICTURES)), peak_memory(server.pid), "MB")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.figures import note
 from regard.demo import Running, temporary_server
 from regard.settings import Settings
 from regard.vision import models
@@ -169,6 +170,8 @@ def main() -> None:
             f"{codes['throttled'] / codes.total():.0%}",
             str(codes.total() - codes["200"] - codes["throttled"]),
         )
+        note(f"overload, {name}: goodput / peak", goodput[name] / max(goodput.values()))
+        note(f"overload, {name}: p99", float(np.percentile(latencies, 99)) * 1000, "ms")
     console.print(table)
 
 

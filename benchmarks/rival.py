@@ -16,6 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.figures import note
 from benchmarks.serving import WIDTHS, photo
 from regard.media.images import decode
 from regard.settings import Settings
@@ -75,6 +76,9 @@ def main() -> None:
         engine = FaceEngine.load(settings)
         for path, theirs in zip(paths, rival(paths), strict=True):
             ours = own(engine, path)
+            if path.stem.endswith("portrait"):
+                for step in ("detect", "embed"):
+                    note(f"dlib / Regard, {path.stem}, time to {step}", theirs[f"{step}_ms"] / ours[f"{step}_ms"])
             cells = (f"{side[name]:.0f}" for name in ("faces", "detect_ms", "embed_ms") for side in (ours, theirs))
             table.add_row(path.stem, *cells)
     Console().print(table)

@@ -32,6 +32,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.figures import note
 from regard.demo import Running, temporary_server
 from regard.media.images import decode
 from regard.operations.shapes import ATTRIBUTES
@@ -251,6 +252,25 @@ def peak_memory(pid: int) -> float:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
 
 
+MOST_MS = {
+    "DetectLabels": 150.0,
+    "DetectModerationLabels": 120.0,
+    "DetectText, 35 words": 600.0,
+    "DetectProtectiveEquipment": 200.0,
+}
+"""Goals for one client."""
+
+
+def _note(name: str, width: int, clients: int, measured: Measured, ratio: float) -> None:
+    what = f"{name}, {width} px, {clients} client{'s' * (clients > 1)}"
+    if clients == 1:
+        note(f"{what}: p50", measured.p50, "ms", most=MOST_MS.get(name))
+        note(f"{what}: time / bare time", ratio, most=1.15)
+    else:
+        note(f"{what}: throughput", measured.rate, "requests/s")
+        note(f"{what}: throughput / bare throughput", 1 / ratio, least=0.9)
+
+
 def main() -> None:
     console, settings = Console(), Settings()
     photos = models.photos(settings.cache)
@@ -311,8 +331,11 @@ def main() -> None:
                         f"{np.median([served.cpu / alone.cpu for alone, served in turns]):.2f}",
                     )
                     table.add_row(*row)
+                    _note(scenario.name, width, clients, measured, float(ratio))
                     print(*row, sep=", ", file=sys.stderr, flush=True)
         console.print(table)
+        note("server: from start to ready", server.seconds, "s")
+        note("server: peak memory", peak_memory(server.pid), "MB")
         console.print(
             f"Ready {server.seconds:.1f} s after start. Peak resident memory {peak_memory(server.pid):.0f} MB."
         )

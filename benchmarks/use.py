@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import audit
+from benchmarks.figures import note
 from benchmarks.scratch import scratch
 from regard.app import every_stage
 from regard.evaluate import portraits, verification
@@ -159,6 +160,7 @@ def measured(title: str, actions: Mapping[str, Callable[[int], object]]) -> Tabl
             times[name].append(1000 * (time.perf_counter() - started))
     table = Table("ms", "p10", "p50", "p95", title=title, title_justify="left")
     for name, taken in times.items():
+        note(f"use: {name}, p50", float(np.median(taken[WARM_UP:])), "ms", most=2.0 if "all of it" in name else None)
         table.add_row(name, *(f"{value:.2f}" for value in np.percentile(taken[WARM_UP:], (10, 50, 95))))
     return table
 

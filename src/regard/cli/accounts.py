@@ -6,9 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from regard.cli.common import Json, console, explained, noted
-from regard.settings import settings
-from regard.store.database import Database
+from regard.cli.common import Json, console, noted, opened
 from regard.use.keys import AccountError
 
 app = typer.Typer(no_args_is_help=True, help="Accounts: each has collections, access keys and a standing of its own.")
@@ -28,15 +26,12 @@ def create(
     from regard.use import keys
     from regard.use.book import book_of
 
-    with explained():
-        database = Database.open(settings())
-        with database.begin() as connection:
-            known = book_of(0, policies.in_force(connection)).purposes
-            if unknown := set(purpose or ()) - known:
-                raise AccountError(f"No policy is about {', '.join(sorted(unknown))}, only {', '.join(sorted(known))}.")
-            account_id = keys.create_account(connection, name, contact, purpose or None)
-            noted(connection, database, "account-created", account=account_id)
-        database.close()
+    with opened() as database, database.begin() as connection:
+        known = book_of(0, policies.in_force(connection)).purposes
+        if unknown := set(purpose or ()) - known:
+            raise AccountError(f"No policy is about {', '.join(sorted(unknown))}, only {', '.join(sorted(known))}.")
+        account_id = keys.create_account(connection, name, contact, purpose or None)
+        noted(connection, database, "account-created", account=account_id)
     typer.echo(json.dumps({"AccountId": account_id}) if as_json else account_id)
 
 
@@ -45,12 +40,9 @@ def list_(as_json: Json = False) -> None:
     """List the accounts, their standing, and each change of it with its reason."""
     from regard.store import keys
 
-    with explained():
-        database = Database.open(settings())
-        with database.read() as connection:
-            accounts, changes = keys.every_account(connection), keys.history(connection)
-            appeals = keys.every_appeal(connection)
-        database.close()
+    with opened() as database, database.read() as connection:
+        accounts, changes = keys.every_account(connection), keys.history(connection)
+        appeals = keys.every_appeal(connection)
     if as_json:
         fields = {
             "Accounts": [

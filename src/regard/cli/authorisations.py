@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from regard.cli.common import Json, console, explained, noted
+from regard.cli.common import Json, console, explained, noted, opened
 from regard.settings import settings
 from regard.store import authorisations
 from regard.store.authorisations import APPROVERS_NEEDED, EVERYTHING, Authorisation
@@ -77,19 +77,16 @@ def approve(
     authorisation_id: Id, by: Annotated[str, typer.Option(help="Who approves: neither who asked nor who did already.")]
 ) -> None:
     """Approve an authorisation; it holds once two people have."""
-    with explained():
-        database = Database.open(settings())
-        with database.begin() as connection:
-            done = authorisations.approve(connection, authorisation_id, by)
-            if done:
-                noted(
-                    connection,
-                    database,
-                    "authorisation-approved",
-                    authorisation=authorisation_id,
-                    details={"by": by},
-                )
-        database.close()
+    with opened() as database, database.begin() as connection:
+        done = authorisations.approve(connection, authorisation_id, by)
+        if done:
+            noted(
+                connection,
+                database,
+                "authorisation-approved",
+                authorisation=authorisation_id,
+                details={"by": by},
+            )
     _said(done, f"{by} cannot approve {authorisation_id}: asked for it, approved it already, or there is none.")
     typer.echo(f"{by} approves {authorisation_id}.")
 
@@ -97,13 +94,10 @@ def approve(
 @app.command("revoke")
 def revoke(authorisation_id: Id) -> None:
     """End an authorisation at once."""
-    with explained():
-        database = Database.open(settings())
-        with database.begin() as connection:
-            done = authorisations.revoke(connection, authorisation_id)
-            if done:
-                noted(connection, database, "authorisation-revoked", authorisation=authorisation_id)
-        database.close()
+    with opened() as database, database.begin() as connection:
+        done = authorisations.revoke(connection, authorisation_id)
+        if done:
+            noted(connection, database, "authorisation-revoked", authorisation=authorisation_id)
     _said(done, f"There is no authorisation {authorisation_id} that was not revoked.")
     typer.echo(f"{authorisation_id} is revoked.")
 
@@ -117,11 +111,8 @@ def _said(done: bool, otherwise: str) -> None:
 @app.command("list")
 def list_(as_json: Json = False) -> None:
     """List the authorisations, who asked for them, who approved, and whether they hold."""
-    with explained():
-        database = Database.open(settings())
-        with database.read() as connection:
-            rows = authorisations.every(connection)
-        database.close()
+    with opened() as database, database.read() as connection:
+        rows = authorisations.every(connection)
     if as_json:
         fields = [
             {

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from regard.cli.common import Json, console, end, explained
+from regard.cli.common import Json, console, end, explained, opened
 from regard.settings import settings
 from regard.store.database import Database
 
@@ -56,11 +56,8 @@ def list_(as_json: Json = False) -> None:
     """List who can be recognised, and who has opted out."""
     from regard.store import celebrities
 
-    with explained():
-        database = Database.open(settings())
-        with database.read() as connection:
-            known, opted_out = celebrities.every(connection), celebrities.opt_outs(connection)
-        database.close()
+    with opened() as database, database.read() as connection:
+        known, opted_out = celebrities.every(connection), celebrities.opt_outs(connection)
     if as_json:
         fields = {
             "Celebrities": [
@@ -86,10 +83,8 @@ def remove(celebrity_id: CelebrityId) -> None:
     """Forget a person, faces and all."""
     from regard import celebrities
 
-    with explained():
-        database = Database.open(settings())
+    with opened() as database:
         removed = celebrities.remove(database, celebrity_id)
-        database.close()
     if not removed:
         typer.echo(f"There is nobody of the id {celebrity_id}.", err=True)
         raise typer.Exit(1)
@@ -111,8 +106,7 @@ def opt_out(
     from regard import celebrities
     from regard.store.celebrities import withdraw_opt_out
 
-    with explained():
-        database = Database.open(settings())
+    with opened() as database:
         if withdraw:
             with database.begin() as connection:
                 done = withdraw_opt_out(connection, celebrity_id)
@@ -120,5 +114,4 @@ def opt_out(
         else:
             forgotten = celebrities.opt_out(database, celebrity_id, name, reason)
             answer = f"{celebrity_id} is {'forgotten and ' if forgotten else ''}kept out of every import."
-        database.close()
     typer.echo(answer)

@@ -1,7 +1,7 @@
 """What every command needs: errors told in a sentence, the database, where to print."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Annotated, Any, NoReturn
 
 import psutil
@@ -32,6 +32,13 @@ def explained() -> Iterator[None]:
         if isinstance(error, _explaining()):
             end(str(error), error)
         raise
+
+
+@contextmanager
+def opened() -> Iterator[Database]:
+    """The database, for as long as a command is at work; its errors are explained."""
+    with explained(), closing(Database.open(settings())) as database:
+        yield database
 
 
 def _explaining() -> tuple[type[Exception], ...]:

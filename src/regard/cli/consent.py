@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from regard.cli.common import COMMAND, AccountId, Json, account_of, console, explained, noted, open_database
+from regard.cli.common import COMMAND, AccountId, Json, account_of, console, explained, noted, open_database, opened
 from regard.settings import settings
 from regard.store.consents import Consent
-from regard.store.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="What people agreed to: consents, with proof, term and withdrawal.")
 ConsentId = Annotated[str, typer.Argument(help="The id that `regard consent add` printed.")]
@@ -100,16 +99,13 @@ def list_(
     from regard.store import consents
     from regard.use.subjects import consent_json
 
-    with explained():
-        database = Database.open(settings())
-        with database.read() as connection:
-            account_id = account_of(database, account)
-            rows = (
-                consents.every(connection, account_id)
-                if subject is None
-                else consents.of_subjects(connection, account_id, [subject])
-            )
-        database.close()
+    with opened() as database, database.read() as connection:
+        account_id = account_of(database, account)
+        rows = (
+            consents.every(connection, account_id)
+            if subject is None
+            else consents.of_subjects(connection, account_id, [subject])
+        )
     if as_json:
         typer.echo(json.dumps([consent_json(row) for row in rows]))
         return
@@ -139,11 +135,8 @@ def show(consent_id: ConsentId, account: AccountId = None) -> None:
     from regard.store import consents
     from regard.use.subjects import consent_json
 
-    with explained():
-        database = Database.open(settings())
-        with database.read() as connection:
-            found = consents.find(connection, account_of(database, account), consent_id)
-        database.close()
+    with opened() as database, database.read() as connection:
+        found = consents.find(connection, account_of(database, account), consent_id)
     if found is None:
         typer.echo(f"There is no consent {consent_id}.", err=True)
         raise typer.Exit(1)

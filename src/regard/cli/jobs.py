@@ -8,8 +8,7 @@ import typer
 from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 
-from regard.cli.common import Json, console, end, explained
-from regard.settings import settings
+from regard.cli.common import Json, console, end, opened
 from regard.store.database import Database
 from regard.store.jobs import IN_PROGRESS, Job
 
@@ -32,11 +31,8 @@ def list_(
     """List the jobs, the newest first."""
     from regard.store import jobs
 
-    with explained():
-        database = Database.open(settings())
-        with database.read() as connection:
-            found = [job for job in jobs.every(connection) if not open_only or job.status == IN_PROGRESS]
-        database.close()
+    with opened() as database, database.read() as connection:
+        found = [job for job in jobs.every(connection) if not open_only or job.status == IN_PROGRESS]
     if as_json:
         typer.echo(json.dumps([_fields(job) for job in found]))
         return
@@ -62,10 +58,8 @@ def list_(
 @app.command("show")
 def show(job_id: JobId) -> None:
     """Print all about a job but its results, as JSON."""
-    with explained():
-        database = Database.open(settings())
+    with opened() as database:
         typer.echo(json.dumps(_fields(_find(database, job_id)), indent=2))
-        database.close()
 
 
 @app.command("cancel")
@@ -73,12 +67,10 @@ def cancel(job_id: JobId) -> None:
     """End a job in progress; its client reads that it was cancelled."""
     from regard.jobs import flow
 
-    with explained():
-        database = Database.open(settings())
+    with opened() as database:
         job = _find(database, job_id)
         with database.begin() as connection:
             cancelled = flow.failed(connection, job, "The job was cancelled by the operator.")
-        database.close()
     typer.echo(f"{job.job_id} {'is cancelled' if cancelled else 'had ended'}.")
 
 
@@ -87,12 +79,10 @@ def delete(job_id: JobId) -> None:
     """Forget a job, results and all, whether it has ended or not."""
     from regard.store import jobs
 
-    with explained():
-        database = Database.open(settings())
+    with opened() as database:
         job = _find(database, job_id)
         with database.begin() as connection:
             jobs.delete(connection, job)
-        database.close()
     typer.echo(f"{job.job_id} is forgotten.")
 
 

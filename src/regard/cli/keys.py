@@ -10,9 +10,9 @@ import typer
 from rich.table import Table
 from sqlalchemy.engine import Connection
 
-from regard.cli.common import Json, console, explained, noted, open_database
+from regard.cli.common import Json, console, explained, noted, open_database, opened
 from regard.settings import settings
-from regard.store.database import Database, raw
+from regard.store.database import raw
 from regard.store.keys import StoredKey
 from regard.use.keys import AccountError
 
@@ -123,16 +123,13 @@ def declare(
     """Declare the purpose of a key that has none, as those that were made by an earlier version; it stays."""
     from regard.store import keys
 
-    with explained():
-        database = Database.open(settings())
-        with database.begin() as connection:
-            check(connection, purpose, "application")
-            key = keys.find(raw(connection), access_key_id)
-            allowed = key is not None and (key.account_purposes is None or purpose in key.account_purposes)
-            declared = allowed and keys.declare_purpose(connection, access_key_id, purpose)
-            if declared:
-                noted(connection, database, "purpose-declared", resource=access_key_id, purpose=purpose)
-        database.close()
+    with opened() as database, database.begin() as connection:
+        check(connection, purpose, "application")
+        key = keys.find(raw(connection), access_key_id)
+        allowed = key is not None and (key.account_purposes is None or purpose in key.account_purposes)
+        declared = allowed and keys.declare_purpose(connection, access_key_id, purpose)
+        if declared:
+            noted(connection, database, "purpose-declared", resource=access_key_id, purpose=purpose)
     if not declared:
         typer.echo(f"{access_key_id} is no key without a purpose whose account may use {purpose}.", err=True)
         raise typer.Exit(1)
@@ -144,11 +141,8 @@ def list_(as_json: Json = False) -> None:
     """List the access keys, never their secrets."""
     from regard.store import keys
 
-    with explained():
-        database = Database.open(settings())
-        with database.begin() as connection:
-            rows = keys.every(connection)
-        database.close()
+    with opened() as database, database.begin() as connection:
+        rows = keys.every(connection)
     if as_json:
         fields = [
             {
@@ -187,13 +181,10 @@ def revoke(access_key_id: Annotated[str, typer.Argument(help="The key to end, AK
     """End an access key at once and for good."""
     from regard.store import keys
 
-    with explained():
-        database = Database.open(settings())
-        with database.begin() as connection:
-            revoked = keys.revoke(connection, access_key_id)
-            if revoked:
-                noted(connection, database, "key-revoked", resource=access_key_id)
-        database.close()
+    with opened() as database, database.begin() as connection:
+        revoked = keys.revoke(connection, access_key_id)
+        if revoked:
+            noted(connection, database, "key-revoked", resource=access_key_id)
     if not revoked:
         typer.echo(f"There is no valid key {access_key_id}.", err=True)
         raise typer.Exit(1)

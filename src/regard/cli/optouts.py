@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from regard.cli.common import COMMAND, Json, end, explained, noted
+from regard.cli.common import COMMAND, Json, end, noted, opened
 from regard.settings import settings
 from regard.store.database import Database
 
@@ -25,14 +25,12 @@ def add(
     from regard.use import optouts
     from regard.vision.engines import Engines
 
-    with explained():
-        database = Database.open(settings())
+    with opened() as database:
         _note(database, "AddOptOut")
         try:
             unused = optouts.add(database, Engines(settings()).faces, reference, pictures)
         except optouts.OptOutError as error:
             end(str(error), error)
-        database.close()
     for file, reason in unused:
         typer.echo(f"{file}: not used: {reason}", err=True)
     if len(unused) == len(pictures):
@@ -45,10 +43,8 @@ def list_(as_json: Json = False) -> None:
     """List the references, and by how many faces each person is known."""
     from regard.use import optouts
 
-    with explained():
-        database = Database.open(settings())
+    with opened() as database:
         found = optouts.references(database)
-        database.close()
     if as_json:
         typer.echo(json.dumps([{"Reference": name, "Faces": count} for name, count in found.items()]))
         return
@@ -61,11 +57,9 @@ def remove(reference: Reference) -> None:
     """Forget the faces under a reference, when an objection is withdrawn."""
     from regard.use import optouts
 
-    with explained():
-        database = Database.open(settings())
+    with opened() as database:
         _note(database, "RemoveOptOut")
         count = optouts.remove(database, reference)
-        database.close()
     if not count:
         typer.echo(f"Nobody opted out under {reference}.", err=True)
         raise typer.Exit(1)

@@ -11,10 +11,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from regard.cli.common import Json, console, end, explained, noted, open_database
+from regard.cli.common import Json, console, end, explained, noted, open_database, opened
 from regard.settings import settings
 from regard.store import policies
-from regard.store.database import Database
 from regard.use import book as books
 from regard.use.book import Book, Held
 from regard.use.permissions import Document
@@ -57,11 +56,9 @@ def _name(document: Held | Document) -> str:
 
 def _in_force() -> tuple[dict[str, str], Book]:
     """The texts in force by name, and their book."""
-    with explained(), _told():
-        database = Database.open(settings())
+    with opened() as database, _told():
         with database.read() as connection:
             stored = policies.in_force(connection)
-        database.close()
         texts = {**books.presets(), **books.roles()} | {one.name: one.document or "" for one in stored}
         return texts, books.book_of(0, stored)
 
@@ -160,13 +157,10 @@ def apply(files: Files) -> None:
             with _told():
                 raise PolicyError(f"two of the files are named {_name(document)}")
         documents[_name(document)] = (file.read_text("utf-8"), document.digest)
-    with explained():
-        database = Database.open(settings())
-        with database.begin() as connection:
-            made = policies.put(connection, documents)
-            if made:
-                noted(connection, database, "policy-applied", details={"versions": made})
-        database.close()
+    with opened() as database, database.begin() as connection:
+        made = policies.put(connection, documents)
+        if made:
+            noted(connection, database, "policy-applied", details={"versions": made})
     for name in documents:
         typer.echo(f"{name}@{made[name]} is in force." if name in made else f"{name} is in force as it is.")
 
@@ -174,14 +168,11 @@ def apply(files: Files) -> None:
 @app.command("withdraw")
 def withdraw(name: Name) -> None:
     """Take a policy of yours out of force; one that came with Regard under its name holds again. History stays."""
-    with explained():
-        database = Database.open(settings())
-        with database.begin() as connection:
-            known = name in {one.name for one in policies.in_force(connection)}
-            if known:
-                policies.put(connection, {name: (None, "")})
-                noted(connection, database, "policy-withdrawn", resource=name)
-        database.close()
+    with opened() as database, database.begin() as connection:
+        known = name in {one.name for one in policies.in_force(connection)}
+        if known:
+            policies.put(connection, {name: (None, "")})
+            noted(connection, database, "policy-withdrawn", resource=name)
     if not known:
         typer.echo(f"No policy {name} of yours is in force.", err=True)
         raise typer.Exit(1)
@@ -227,11 +218,8 @@ def show(
 ) -> None:
     """Print a policy as it was applied, to read, or to begin your own with."""
     texts, _ = _in_force()
-    with explained():
-        database = Database.open(settings())
-        with database.read() as connection:
-            versions = policies.history(connection, name)
-        database.close()
+    with opened() as database, database.read() as connection:
+        versions = policies.history(connection, name)
     if history:
         for one in versions:
             state = "withdrawn" if one.document is None else one.digest

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from regard.cli.common import COMMAND, AccountId, Json, account_of, console, explained, noted, open_database
+from regard.cli.common import COMMAND, AccountId, Json, account_of, console, explained, noted, open_database, opened
 from regard.settings import settings
 from regard.store.database import Database
 
@@ -54,10 +54,8 @@ def scrub() -> None:
     """
     from regard.store.scrub import scrub
 
-    with explained():
-        database = Database.open(settings())
+    with opened() as database:
         done = scrub(database, everything=True)
-        database.close()
     table = Table("Table", "Locked for")
     for name, seconds in done.tables.items():
         table.add_row(name, f"{seconds:.1f} s")
@@ -117,11 +115,8 @@ def holds(account: AccountId = None, as_json: Json = False) -> None:
     """List the legal holds in force."""
     from regard.store import consents
 
-    with explained():
-        database = Database.open(settings())
-        with database.read() as connection:
-            rows = consents.holds(connection, account_of(database, account))
-        database.close()
+    with opened() as database, database.read() as connection:
+        rows = consents.holds(connection, account_of(database, account))
     if as_json:
         fields = [
             {

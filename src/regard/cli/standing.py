@@ -5,9 +5,7 @@ from typing import Annotated
 
 import typer
 
-from regard.cli.common import explained, noted
-from regard.settings import settings
-from regard.store.database import Database
+from regard.cli.common import noted, opened
 from regard.store.keys import Status
 
 Subject = Annotated[str, typer.Argument(help="An account's 12 digits or an access key, AKIA….")]
@@ -44,14 +42,11 @@ def reinstate(subject: Subject, reason: Reason) -> None:
 def _set(subject: str, status: Status, reason: str) -> None:
     from regard.store import keys
 
-    with explained():
-        database = Database.open(settings())
-        with database.begin() as connection:
-            changed = keys.set_status(connection, subject, status, reason)
-            if changed:
-                said = {"status": status, "reason": reason}
-                noted(connection, database, "standing", resource=subject, details=said)
-        database.close()
+    with opened() as database, database.begin() as connection:
+        changed = keys.set_status(connection, subject, status, reason)
+        if changed:
+            said = {"status": status, "reason": reason}
+            noted(connection, database, "standing", resource=subject, details=said)
     if not changed:
         typer.echo(f"There is no account or access key {subject}.", err=True)
         raise typer.Exit(1)
@@ -66,18 +61,15 @@ def appeal(
     """Record an appeal against a suspension, or what came of it. It changes no standing: `regard reinstate` does."""
     from regard.store import keys
 
-    with explained():
-        database = Database.open(settings())
-        with database.begin() as connection:
-            if decide:
-                done = subject.isdecimal() and keys.decide_appeal(connection, int(subject), statement)
-                answer = f"Appeal {subject} is decided."
-            else:
-                done = bool(keys.history(connection, subject))
-                answer = f"Recorded as appeal {keys.appeal(connection, subject, statement)}." if done else ""
-            if done:
-                noted(connection, database, "appeal-decided" if decide else "appeal", resource=subject)
-        database.close()
+    with opened() as database, database.begin() as connection:
+        if decide:
+            done = subject.isdecimal() and keys.decide_appeal(connection, int(subject), statement)
+            answer = f"Appeal {subject} is decided."
+        else:
+            done = bool(keys.history(connection, subject))
+            answer = f"Recorded as appeal {keys.appeal(connection, subject, statement)}." if done else ""
+        if done:
+            noted(connection, database, "appeal-decided" if decide else "appeal", resource=subject)
     if not done:
         typer.echo(f"{subject} is {'no open appeal' if decide else 'nothing that was ever suspended'}.", err=True)
         raise typer.Exit(1)

@@ -20,11 +20,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tests.contract.conftest import check_answer
 from tests.fuzz import requests
 from tests.fuzz.engine import Fault
-from tests.fuzz.requests import Requests
-from tests.fuzz.shapes import MODEL
+from tests.fuzz.requests import Requests, described
 
 from regard.media.images import decode
 from regard.settings import Settings
@@ -162,11 +160,7 @@ class Pictures:
         began = time.process_time()
         response, failure = self._requests.answered(operation, json.dumps(parameters).encode())
         took = time.process_time() - began
-        if response.status == 500:
-            raise Fault(f"500: {failure}")
-        model = MODEL.operation_model(operation)
-        check_answer(model, {"status_code": response.status, "headers": dict(response.headers), "body": response.body})
-        said = json.loads(response.body)
+        said = described(operation, response, failure)
         _check_numbers(said, "")
         if took > LONGEST_S:
             raise Fault(f"{took:.1f} s of processor time")

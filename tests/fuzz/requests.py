@@ -49,6 +49,18 @@ LARGEST_ANSWER = 4 * 1024 * 1024
 RESTORED_AFTER = 100
 
 
+def described(operation: str, response: Response, failure: str) -> dict[str, Any]:
+    """The document of an answer; a fault if it is a 500, or not what AWS describes."""
+    if response.status == 500:
+        raise Fault(f"500: {failure}")
+    check_answer(
+        MODEL.operation_model(operation),
+        {"status_code": response.status, "headers": dict(response.headers), "body": response.body},
+    )
+    document: dict[str, Any] = json.loads(response.body)
+    return document
+
+
 class Requests:
     """`app.answer`, with all that is behind it."""
 
@@ -76,13 +88,7 @@ class Requests:
         began = time.thread_time()
         response, failure = self.answered(name.decode(), body)
         took = time.thread_time() - began
-        if response.status == 500:
-            raise Fault(f"500: {failure}")
-        check_answer(
-            MODEL.operation_model(name.decode()),
-            {"status_code": response.status, "headers": dict(response.headers), "body": response.body},
-        )
-        said = json.loads(response.body)
+        said = described(name.decode(), response, failure)
         outcome = str(said.get("__type", "200"))
         self._hold_against(name.decode(), body, outcome)
         if took > LONGEST_S:

@@ -65,8 +65,8 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: bytes) -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: bytes, interlaced: int = 0) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced))
     data = chunk(b"IDAT", zlib.compress(rows, 1))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + data + chunk(b"IEND", b"")
 
@@ -346,6 +346,47 @@ def test_compressed_text_never_reaches_the_decoder(bomb: bytes) -> None:
     data = png(120, 100, 8, 2, (b"\0" + bytes(RED) * 120) * 100, bomb)
     assert len(images._header(data).data) < 10_000
     shows(decode(data), RED, RED, RED, RED)
+
+
+def test_data_that_unpacks_to_much_more_than_the_pixels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_SURPLUS", 1 << 20)
+    rows = (b"\0" + bytes(RED) * 120) * 100
+    shows(decode(png(120, 100, 8, 2, rows + bytes(1 << 19))), RED, RED, RED, RED)
+    for surplus in (2 << 20, 64 << 20):
+        with pytest.raises(InvalidImageFormat, match="unpack"):
+            decode(png(120, 100, 8, 2, rows + bytes(surplus)))
+
+
+PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))  # Adam7
+
+
+@pytest.mark.parametrize("interlaced", [0, 1])
+@pytest.mark.parametrize(
+    ("depth", "colour"),
+    [
+        *((depth, colour) for depth in (1, 2, 4) for colour in (0, 3)),
+        *((8, colour) for colour in (0, 2, 3, 4, 6)),
+        *((16, colour) for colour in (0, 2, 4, 6)),
+    ],
+)
+def test_no_picture_is_more_than_its_pixels(
+    depth: int, colour: int, interlaced: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_SURPLUS", 0)
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    width, height = 97, 83
+    noise = np.random.default_rng(0)
+    rows = [
+        b"\0" + noise.bytes(-(-len(range(x, width, dx)) * bits // 8))
+        for y, x, dy, dx in (PASSES if interlaced else ((0, 0, 1, 1),))
+        for _ in range(y, height, dy)
+    ]
+    palette = chunk(b"PLTE", bytes(3 << depth)) if colour == 3 else b""
+    assert decode(png(width, height, depth, colour, b"".join(rows), palette, interlaced=interlaced)).shape == (
+        83,
+        97,
+        3,
+    )
 
 
 def test_a_jpeg_of_very_many_scans_is_refused() -> None:

@@ -2,13 +2,14 @@
 
 Bytes come from anybody, so the header is read here and judged before the decoder allocates anything: the
 format by content, the sides, the number of scans. Of a PNG only the chunks that make pixels reach the
-decoder; compressed text, colour profiles and animation never do. The decoder is OpenCV's: it refuses files
-that end too early, releases the GIL and is quicker than Pillow.
+decoder; compressed text, colour profiles and animation never do, nor does data that unpacks to much more than the
+pixels. The decoder is OpenCV's: it refuses files that end too early, releases the GIL and is quicker than Pillow.
 """
 
 import re
 import threading
 import weakref
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import error as StructError  # noqa: N812
@@ -34,6 +35,9 @@ MAX_SCANS = 64
 MAX_SCANNED_PIXELS = 2_000_000_000
 # Ours. Segments of a JPEG before its first scan, or chunks of a PNG: a file can hold millions that are empty.
 MAX_PARTS = 65_536
+# Ours. Bytes that the data of a PNG may unpack to beyond its pixels. Decoders unpack all, a third of a second for so
+# much, and a megabyte of data can be a gigabyte.
+MAX_SURPLUS = 128 * 1024**2
 # Ours. Pixels that decoded pictures may hold in memory together, 3 bytes each (while a picture is decoded,
 # 6 to 20), and how long a picture waits for others to be released, in seconds.
 PIXELS_IN_FLIGHT = 200_000_000
@@ -69,13 +73,15 @@ class TooManyImages(ImageError):
 @dataclass(frozen=True, slots=True)
 class _Picture:
     """What a header says: sides in pixels as stored, whether pixels may be transparent, Exif's bytes, and the
-    bytes to decode."""
+    bytes to decode; of a PNG also what of these is compressed, and to how many bytes it unpacks."""
 
     width: int
     height: int
     alpha: bool
     exif: bytes
     data: bytes
+    packed: tuple[memoryview, ...] = ()
+    unpacked: int = 0
 
 
 def decode(
@@ -191,10 +197,11 @@ def _png(data: bytes) -> _Picture:
     """Portable Network Graphics, third edition, section 5; keeps the chunks that make pixels."""
     if not data.startswith(b"\0\0\0\rIHDR", len(_PNG)):
         raise InvalidImageFormat("no IHDR")
-    width, height, colour = unpack_from(">IIxB", data, len(_PNG) + 8)
+    width, height, depth, colour = unpack_from(">IIBB", data, len(_PNG) + 8)
     if not width or not height:
         raise InvalidImageFormat("an empty picture")
     kept = [_PNG]
+    packed: list[memoryview] = []
     transparent = colour in (4, 6)
     exif = b""
     position = len(_PNG)
@@ -208,6 +215,8 @@ def _png(data: bytes) -> _Picture:
         if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT"):
             kept.append(data[position:end])
             transparent |= kind == b"tRNS"
+            if kind == b"IDAT":
+                packed.append(memoryview(data)[position + 8 : end - 4])
         elif kind == b"eXIf":
             exif = data[position + 8 : end - 4]
         position = end
@@ -215,10 +224,34 @@ def _png(data: bytes) -> _Picture:
         if parts > MAX_PARTS:
             raise InvalidImageFormat(f"more than {MAX_PARTS} chunks")
     kept.append(_PNG_END)
-    return _Picture(width, height, transparent, exif, b"".join(kept))
+    # In each row a byte for its filter, and parts of bytes; where the picture is interlaced, of up to two rows for one.
+    unpacked = height * (width * depth * _PNG_CHANNELS.get(colour, 4) // 8 + 4)
+    return _Picture(width, height, transparent, exif, b"".join(kept), tuple(packed), unpacked)
 
 
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_END = pack(">I4sI", 0, b"IEND", 0xAE426082)
+_DEFLATE_RATIO = 1032  # no byte of data unpacks to more
+_PACKED_PIECE, _UNPACKED_PIECE = 1 << 18, 1 << 20
+
+
+def _refuse_surplus(picture: _Picture) -> None:
+    """Raises InvalidImageFormat where the data of a PNG unpacks to much more than its pixels."""
+    room = picture.unpacked + MAX_SURPLUS
+    if _DEFLATE_RATIO * sum(map(len, picture.packed)) <= room:
+        return
+    inflater = zlib.decompressobj()
+    pieces = (part[at : at + _PACKED_PIECE] for part in picture.packed for at in range(0, len(part), _PACKED_PIECE))
+    for piece in pieces:
+        rest: memoryview | bytes = piece
+        while rest:
+            try:
+                room -= len(inflater.decompress(rest, _UNPACKED_PIECE))
+            except zlib.error:  # the decoder comes no further either
+                return
+            if room < 0:
+                raise InvalidImageFormat("the decoder would unpack much more than the pixels")
+            rest = inflater.unconsumed_tail
 
 
 def _orientation(exif: bytes) -> int:
@@ -271,6 +304,7 @@ _SCALES = {
 
 
 def _pixels(picture: _Picture, shrink: int) -> NDArray[np.uint8]:
+    _refuse_surplus(picture)
     flags = cv2.IMREAD_COLOR_RGB | _SCALES[shrink] | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_UNCHANGED if picture.alpha else flags)

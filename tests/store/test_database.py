@@ -9,8 +9,10 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -20,7 +22,7 @@ from sqlalchemy.engine import make_url
 
 from regard.settings import Settings
 from regard.store import collections, keys
-from regard.store.database import Database, DatabaseError, migrate
+from regard.store.database import Database, DatabaseError, migrate, raw
 from regard.store.embedded import EmbeddedPostgres
 from regard.store.tables import metadata
 
@@ -116,6 +118,36 @@ def test_a_connection_at_hand_is_replaced_when_it_broke_and_raises_the_errors_of
     with database.at_hand() as third:
         assert third is not second
         assert third.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_connections_that_are_out_when_a_database_is_closed_are_closed_when_they_come_back(
+    database: Database,
+) -> None:
+    other = Database(database.engine.url, pool_size=1)
+    with other.at_hand() as at_hand, other.begin() as connection:
+        pooled = raw(connection)
+        other.close()
+        assert connection.scalar(sa.text("SELECT 1")) == 1
+        assert at_hand.execute("SELECT 1").fetchone() == (1,)
+    assert at_hand.closed
+    assert pooled.closed
+
+
+def test_a_database_that_cannot_be_used_is_let_go(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    with database.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    connected: list[psycopg.Connection[Any]] = []
+    connect = psycopg.connect
+
+    def connecting(*args: Any, **options: Any) -> psycopg.Connection[Any]:
+        connected.append(connect(*args, **options))
+        return connected[-1]
+
+    monkeypatch.setattr(psycopg, "connect", connecting)
+    with pytest.raises(DatabaseError, match="a later version of Regard"):
+        Database(database.engine.url, pool_size=1)
+    assert connected
+    assert all(connection.closed for connection in connected)
 
 
 def test_a_killed_postgres_is_revived_with_all_that_was_committed(tmp_path: Path) -> None:

@@ -57,7 +57,17 @@ class Database:
         self._embedded = embedded
         sa.event.listen(self.engine, "do_connect", self._connect)
         sa.event.listen(self.engine, "checkout", self._check)
-        sa.event.listen(self.engine, "checkin", _note_use)
+        sa.event.listen(self.engine, "checkin", self._come_back)
+        self._closed = False
+        try:
+            self._require_version()
+            if migrated:
+                self.migrate()
+        except BaseException:
+            self.close()
+            raise
+
+    def _require_version(self) -> None:
         try:
             with self.engine.connect() as connection:
                 version = connection.connection.driver_connection.info.server_version  # type: ignore[union-attr]
@@ -65,8 +75,6 @@ class Database:
             raise DatabaseError(f"cannot reach the database: {error.orig}") from error
         if version // 10_000 < MINIMUM_VERSION:
             raise DatabaseError(f"PostgreSQL {MINIMUM_VERSION} or later is needed, this is {version // 10_000}")
-        if migrated:
-            self.migrate()
 
     def migrate(self) -> None:
         """Bring the tables up to date. Raises `DatabaseError`."""
@@ -115,6 +123,8 @@ class Database:
             finally:
                 if not connection.closed:
                     self._at_hand.append((connection, time.monotonic()))
+                if self._closed:  # while this one was out
+                    self._close_at_hand()
 
     def _taken(self) -> psycopg.Connection[Any]:
         """The connection used last, if it is alive, or a new one."""
@@ -165,14 +175,25 @@ class Database:
         return connection
 
     def close(self) -> None:
-        while self._at_hand:
-            self._at_hand.pop()[0].close()
+        """Connections that are out are closed when they come back."""
+        self._closed = True
+        self._close_at_hand()
         self.engine.dispose()
+
+    def _close_at_hand(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._at_hand.pop()[0].close()
 
     def _check(self, connection: Any, record: Any, _proxy: Any) -> None:
         """Have a connection replaced whose other end is gone: a restarted database costs a reconnect, not an error."""
         if not self._is_alive(connection, record.info.get(_USED, 0.0)):
             raise sa.exc.DisconnectionError("the server does not answer")
+
+    def _come_back(self, _connection: Any, record: Any) -> None:
+        record.info[_USED] = time.monotonic()
+        if self._closed:
+            record.close()
 
     def _is_alive(self, connection: psycopg.Connection[Any], used: float) -> bool:
         """Whether the other end is there, of an idle connection.
@@ -208,10 +229,6 @@ class Database:
 def raw(connection: Connection) -> psycopg.Connection[Any]:
     """Psycopg's own connection beneath, in the same transaction."""
     return connection.connection.driver_connection  # type: ignore[return-value]
-
-
-def _note_use(_connection: Any, record: Any) -> None:
-    record.info[_USED] = time.monotonic()
 
 
 def revisions() -> set[str]:

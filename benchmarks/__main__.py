@@ -3,7 +3,8 @@
     python -m benchmarks [NAME …]
 
 runs all, some three hours, or those of the names. Each runs in a process of its own and prints its own tables, too; one
-that fails is said to have failed, and the others go on. Exit status 1 where one failed; a missed goal is no failure.
+that fails is said to have failed, and the others go on. Exit status 1 where one failed; a missed goal is no failure but
+in `endurance` and `faults`, which judge theirs themselves.
 """
 
 import os

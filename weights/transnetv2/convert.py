@@ -6,8 +6,9 @@
 The graph is written by hand, which allows what an export does not: batch normalisation is folded into the temporal
 convolutions, each is followed by its own rectifier so that the two are one step, and the histograms of colours, which
 are no work for a network, are an input. The four spatial convolutions of a cell see the same frames but are not one:
-to take its output apart again costs more time than it saves, and twice the memory. Weights are stored as float16; a cast makes them float32 when the network
-is loaded. The sequence may be of any length. Needs `onnx`; `pickle` reads numbers only, see `Numbers`.
+to take its output apart again costs more time than it saves, and twice the memory. Weights are stored as float16; a
+cast makes them float32 when the network is loaded. The sequence may be of any length. Needs `onnx`; `pickle` reads
+numbers only, see `Numbers`.
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from regard.cli.common import Json, console, end, explained, open_database
+from regard.cli.common import Json, console, end, explained, unsealed
 from regard.settings import settings
 
 if TYPE_CHECKING:
@@ -33,14 +33,8 @@ def open_log() -> "Iterator[AuditLog]":
     """The audit log of this deployment."""
     from regard.use.audit import AuditLog
 
-    with explained():
-        sealer, database = open_database()
-        log = AuditLog(database, sealer)
-        try:
-            yield log
-        finally:
-            log.close()
-            database.close()
+    with unsealed() as (sealer, database), closing(AuditLog(database, sealer)) as log:
+        yield log
 
 
 @contextmanager

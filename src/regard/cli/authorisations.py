@@ -7,11 +7,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from regard.cli.common import Json, console, explained, noted, opened
-from regard.settings import settings
+from regard.cli.common import Json, console, noted, opened
 from regard.store import authorisations
 from regard.store.authorisations import APPROVERS_NEEDED, EVERYTHING, Authorisation
-from regard.store.database import Database
 from regard.use.keys import AccountError
 
 app = typer.Typer(
@@ -40,11 +38,10 @@ def request(
     from regard.use.decisions import ulid
     from regard.wire.service import operation_names
 
-    with explained():
+    with opened() as database:
         if unknown := set(operation or ()) - set(operation_names()):
             raise AccountError(f"There is no operation {', '.join(sorted(unknown))}.")
         authorisation_id = f"a-{ulid()}"
-        database = Database.open(settings())
         with database.begin() as connection:
             if keys.account(connection, account) is None:
                 raise AccountError(f"There is no account {account}.")
@@ -68,7 +65,6 @@ def request(
                 authorisation=authorisation_id,
                 details=asked,
             )
-        database.close()
     typer.echo(authorisation_id)
 
 

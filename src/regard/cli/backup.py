@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from regard.cli.common import COMMAND, console, explained, noted, open_database
+from regard.cli.common import COMMAND, console, explained, noted, opened, unsealed
 from regard.settings import settings
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def backup(
         if file.exists():
             raise BackupError(f"{file} is there already")
         passphrase = _passphrase(passphrase_file, confirm=True)
-        sealer, database = open_database()
+    with unsealed() as (sealer, database):
         with database.begin() as connection:
             revision = backups.revision(connection)
             noted(connection, database, COMMAND, op="Backup", details={"master_key": str(with_master_key).lower()})
@@ -72,7 +72,6 @@ def backup(
             raise BackupError(f"{file} cannot be written: {error}") from error
         finally:
             draft.unlink(missing_ok=True)
-        database.close()
     typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB, of {manifest.made_at}.")
     if with_master_key:
         typer.echo("The master key is in it: whoever has the passphrase can sign as every client.")
@@ -96,7 +95,7 @@ def restore(
     """
     from regard.store import backup as backups
     from regard.store.backup import BackupError
-    from regard.store.database import Database, revisions
+    from regard.store.database import revisions
     from regard.use import receipts, repeating
     from regard.use.audit import AuditLog
 
@@ -112,24 +111,25 @@ def restore(
             if reapply_deletions is None
             else receipts.verify(reapply_deletions.read_bytes(), receipts.public_key(sealer))
         )
-        database = Database.open(settings(), migrated=False)
-        with database.read() as connection:
-            if not backups.is_empty(connection):
-                raise BackupError("there is a deployment here already: restore into an empty database or REGARD_HOME")
-        with _progress("restoring", size) as told:
-            backups.restore(database, source, passphrase, told)
-        if is_new:
-            _write_new(settings().home / "master.key", sealer.master_key)
-        database.migrate()
-        with database.begin() as connection:
-            noted(connection, database, COMMAND, op="Restore", details={"backup_of": manifest.made_at})
-        if manifest.settings is not None:
-            _write_new(settings().home / "regard.env.restored", manifest.settings.encode())
-            typer.echo("Its settings are in regard.env.restored: look through them, and call it regard.env.")
-        left = None
-        if documents is not None:
-            left = repeating.repeat(AuditLog(database, sealer), documents, datetime.now(UTC))
-        database.close()
+        with opened(migrated=False) as database:
+            with database.read() as connection:
+                if not backups.is_empty(connection):
+                    raise BackupError(
+                        "there is a deployment here already: restore into an empty database or REGARD_HOME"
+                    )
+            with _progress("restoring", size) as told:
+                backups.restore(database, source, passphrase, told)
+            if is_new:
+                _write_new(settings().home / "master.key", sealer.master_key)
+            database.migrate()
+            with database.begin() as connection:
+                noted(connection, database, COMMAND, op="Restore", details={"backup_of": manifest.made_at})
+            if manifest.settings is not None:
+                _write_new(settings().home / "regard.env.restored", manifest.settings.encode())
+                typer.echo("Its settings are in regard.env.restored: look through them, and call it regard.env.")
+            left = None
+            if documents is not None:
+                left = repeating.repeat(AuditLog(database, sealer), documents, datetime.now(UTC))
     typer.echo(f"The deployment is as it was at {manifest.made_at}.")
     if left is None:
         typer.echo(

@@ -9,7 +9,6 @@ from rich.table import Table
 
 from regard.cli.common import Json, console, end, explained, opened
 from regard.settings import settings
-from regard.store.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="The people whom RecognizeCelebrities may name: your own list.")
 CelebrityId = Annotated[str, typer.Argument(help="The id in the list that was imported.")]
@@ -37,11 +36,9 @@ def import_(
         except celebrities.PeopleError as error:
             end(str(error), error)
         engine = Engines(settings()).faces
-        database = Database.open(settings())
-        with Progress(console=console, transient=True) as progress:
-            listed = progress.track(people, description="importing")
-            imported = [celebrities.import_person(database, engine, person) for person in listed]
-        database.close()
+    with opened() as database, Progress(console=console, transient=True) as progress:
+        listed = progress.track(people, description="importing")
+        imported = [celebrities.import_person(database, engine, person) for person in listed]
     for result in imported:
         for file, reason in result.unused:
             console.print(f"{file}: not used: {reason}", style="yellow", markup=False, highlight=False)

@@ -35,10 +35,19 @@ def explained() -> Iterator[None]:
 
 
 @contextmanager
-def opened() -> Iterator[Database]:
+def opened(*, migrated: bool = True) -> Iterator[Database]:
     """The database, for as long as a command is at work; its errors are explained."""
-    with explained(), closing(Database.open(settings())) as database:
+    with explained(), closing(Database.open(settings(), migrated=migrated)) as database:
         yield database
+
+
+@contextmanager
+def unsealed() -> Iterator[tuple[Sealer, Database]]:
+    """The database and what opens its secrets, likewise."""
+    with explained():
+        sealer, database = open_database()
+        with closing(database):
+            yield sealer, database
 
 
 def _explaining() -> tuple[type[Exception], ...]:
@@ -108,11 +117,16 @@ def noted(connection: Connection, database: Database, event: str, **facts: Any) 
 
 
 def open_database() -> tuple[Sealer, Database]:
-    """The database and what opens its secrets; the wrong master key is found out here, not by a client."""
+    """The database, which is the caller's to close, and what opens its secrets; the wrong master key is found out here,
+    not by a client."""
     sealer = load_sealer(settings())
     database = Database.open(settings(), pool_size=settings().connections)
-    with database.begin() as connection:
-        _check_master_key(connection, sealer)
+    try:
+        with database.begin() as connection:
+            _check_master_key(connection, sealer)
+    except BaseException:
+        database.close()
+        raise
     return sealer, database
 
 

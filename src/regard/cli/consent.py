@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from regard.cli.common import COMMAND, AccountId, Json, account_of, console, explained, noted, open_database, opened
+from regard.cli.common import COMMAND, AccountId, Json, account_of, console, noted, opened, unsealed
 from regard.settings import settings
 from regard.store.consents import Consent
 
@@ -34,8 +34,7 @@ def add(
     from regard.store import consents
     from regard.use.consent import ConsentError, grant
 
-    with explained():
-        _, database = open_database()
+    with opened() as database:
         account_id, now = account_of(database, account), datetime.now(UTC)
         granted = grant(
             subject,
@@ -52,7 +51,6 @@ def add(
                 raise ConsentError(f"there is a consent {granted.consent_id} already")
             details = {"consent": granted.consent_id}
             noted(connection, database, COMMAND, account=account_id, op="AddConsent", details=details)
-        database.close()
     external = f"{subject}:{granted.consent_id}"
     if as_json:
         typer.echo(json.dumps({"ConsentId": granted.consent_id, "ExternalImageId": external}))
@@ -71,8 +69,7 @@ def withdraw(
     from regard.use import retention
     from regard.use.audit import AuditLog
 
-    with explained():
-        sealer, database = open_database()
+    with unsealed() as (sealer, database):
         account_id, now = account_of(database, account), datetime.now(UTC)
         with database.begin() as connection:
             withdrawn = consents.withdraw(connection, account_id, consent_id, now)
@@ -82,7 +79,6 @@ def withdraw(
             chosen = settings()
             _, receipts = retention.sweep(AuditLog(database, sealer), chosen.region, chosen.retention_cap_days, now)
             typer.echo(f"{sum(receipt.document['Faces'] for receipt in receipts)} faces are deleted.")
-        database.close()
     if not withdrawn:
         typer.echo(f"There is no consent {consent_id} that has not been withdrawn.", err=True)
         raise typer.Exit(1)

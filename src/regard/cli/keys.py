@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from sqlalchemy.engine import Connection
 
-from regard.cli.common import Json, console, explained, noted, open_database, opened
+from regard.cli.common import Json, console, noted, opened, unsealed
 from regard.settings import settings
 from regard.store.database import raw
 from regard.store.keys import StoredKey
@@ -66,23 +66,20 @@ def create(
     """
     from regard.use import keys
 
-    with explained():
-        sealer, database = open_database()
-        with database.begin() as connection:
-            check(connection, purpose, role, network or [])
-            key = keys.create(
-                connection,
-                sealer,
-                description,
-                account_id=account,
-                purpose=purpose,
-                role=role,
-                expires_at=None if expires is None else expires.replace(tzinfo=UTC),
-                networks=network or None,
-            )
-            made = {"role": role, "purpose": purpose}
-            noted(connection, database, "key-created", resource=key.access_key_id, account=key.account_id, details=made)
-        database.close()
+    with unsealed() as (sealer, database), database.begin() as connection:
+        check(connection, purpose, role, network or [])
+        key = keys.create(
+            connection,
+            sealer,
+            description,
+            account_id=account,
+            purpose=purpose,
+            role=role,
+            expires_at=None if expires is None else expires.replace(tzinfo=UTC),
+            networks=network or None,
+        )
+        made = {"role": role, "purpose": purpose}
+        noted(connection, database, "key-created", resource=key.access_key_id, account=key.account_id, details=made)
     warn_of_no_purpose(key.access_key_id, purpose)
     show_key(key.access_key_id, key.secret_access_key, key.account_id, as_json=as_json)
 

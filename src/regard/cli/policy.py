@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from regard.cli.common import Json, console, end, explained, noted, open_database, opened
+from regard.cli.common import Json, console, end, noted, opened, unsealed
 from regard.settings import settings
 from regard.store import policies
 from regard.use import book as books
@@ -112,8 +112,7 @@ def try_(
     tried = [_read(file) for file in policy or ()]
     with _told(cases):
         expected = trial.read_cases(cases.read_text("utf-8"))
-    with explained():
-        sealer, database = open_database()
+    with unsealed() as (sealer, database):
         with database.read() as connection:
             book = books.book_of(0, policies.in_force(connection), extra=tried)
         services = Services(
@@ -126,7 +125,6 @@ def try_(
             AuditLog(database, sealer),
         )
         decisions = [trial.decide(services, book, case) for case in expected]
-        database.close()
     wrong = [decision.differences(case) for case, decision in zip(expected, decisions, strict=True)]
     if as_json:
         rows = [

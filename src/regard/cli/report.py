@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from regard.cli.common import explained, open_database
+from regard.cli.common import opened, unsealed
 from regard.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="The transparency report, and what the technical file needs.")
@@ -24,11 +24,9 @@ def transparency(
     from regard.use.reports import pages
     from regard.use.reports.transparency import make
 
-    with explained():
-        _, database = open_database()
+    with opened() as database:
         first, end = (moment and moment.replace(tzinfo=moment.tzinfo or UTC) for moment in (since, until))
         report = make(database, first, end)
-        database.close()
     for path in pages.write_transparency(report, out):
         typer.echo(path)
 
@@ -39,9 +37,7 @@ def technical_file(out: Out = Path("out")) -> None:
     from regard.use.reports import pages
     from regard.use.reports.technical_file import make
 
-    with explained():
-        sealer, database = open_database()
+    with unsealed() as (sealer, database):
         parts = make(database, sealer, settings())
-        database.close()
     for path in pages.write_technical_file(parts, out):
         typer.echo(path)

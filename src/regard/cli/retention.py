@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from regard.cli.common import COMMAND, AccountId, Json, account_of, console, explained, noted, open_database, opened
+from regard.cli.common import COMMAND, AccountId, Json, account_of, console, explained, noted, opened, unsealed
 from regard.settings import settings
-from regard.store.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="How long people are kept: sweep, legal holds, receipts, scrub.")
 
@@ -24,13 +23,11 @@ def run(
     from regard.use import retention
     from regard.use.audit import AuditLog
 
-    with explained():
-        sealer, database = open_database()
+    with unsealed() as (sealer, database):
         chosen = settings()
         found, receipts = retention.sweep(
             AuditLog(database, sealer), chosen.region, chosen.retention_cap_days, datetime.now(UTC), dry_run=dry_run
         )
-        database.close()
     table = Table("Collection", "Faces", "Reason")
     for due in found:
         for reason, keys in due.faces.items():
@@ -80,13 +77,11 @@ def hold(
 
     if (collection is None) == (subject is None):
         raise typer.BadParameter("name a collection or a subject")
-    with explained():
-        _, database = open_database()
+    with opened() as database:
         account_id = account_of(database, account)
         with database.begin() as connection:
             number = consents.hold(connection, account_id, reason, collection_id=collection, subject=subject)
             noted(connection, database, COMMAND, account=account_id, op="PlaceLegalHold", details={"hold": number})
-        database.close()
     typer.echo(f"Legal hold {number} is in force.")
 
 
@@ -97,13 +92,11 @@ def release(
     """End a legal hold."""
     from regard.store import consents
 
-    with explained():
-        _, database = open_database()
+    with opened() as database:
         account_id = account_of(database, account)
         with database.begin() as connection:
             released = consents.release(connection, account_id, number)
             noted(connection, database, COMMAND, account=account_id, op="ReleaseLegalHold", details={"hold": number})
-        database.close()
     if not released:
         typer.echo(f"There is no legal hold {number} in force.", err=True)
         raise typer.Exit(1)
@@ -144,11 +137,8 @@ def receipts(
     from regard.store import deletions
     from regard.use.receipts import Receipt
 
-    with explained():
-        sealer, database = open_database()
-        with database.read() as connection:
-            rows = deletions.page(connection, account_of(database, account), limit)
-        database.close()
+    with unsealed() as (sealer, database), database.read() as connection:
+        rows = deletions.page(connection, account_of(database, account), limit)
     signed = [Receipt(json.loads(row.document), row.signature) for row in rows]
     typer.echo(json.dumps([receipt.to_json(sealer) for receipt in signed], indent=2))
 
@@ -195,13 +185,11 @@ def schedule(account: AccountId = None) -> None:
     from regard.use import retention
 
     chosen = settings()
-    with explained():
-        database = Database.open(chosen)
+    with opened() as database:
         account_id = account_of(database, account)
         with database.read() as connection:
             listed = [
                 (row.collection_id, tags.get(connection, retention.arn(chosen.region, account_id, row.collection_id)))
                 for row in collections.every(connection, account_id)
             ]
-        database.close()
     typer.echo(retention.schedule(listed, chosen.retention_cap_days), nl=False)

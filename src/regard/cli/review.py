@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from rich.table import Table
 
-from regard.cli.common import Json, account_of, console, explained, noted, open_database
+from regard.cli.common import Json, account_of, console, noted, opened
 from regard.operations import conditions
 from regard.settings import settings
 from regard.store import reviews
@@ -117,12 +117,10 @@ def decide(
 @app.command()
 def reviewers(account_id: AccountId = None, as_json: Json = False) -> None:
     """Tell how reviewers do: controls passed, agreement with others, time taken."""
-    with explained():
-        _, database = open_database()
+    with opened() as database:
         account = account_of(database, account_id)
         with database.read() as connection:
             found = reviews.reviewers(connection, account)
-        database.close()
     if as_json:
         fields = [
             {
@@ -166,25 +164,21 @@ def put(
     except conditions.ConditionsError as error:
         typer.echo(f"error: {file}: {error}", err=True)
         raise typer.Exit(1) from error
-    with explained():
-        _, database = open_database()
+    with opened() as database:
         account = account_of(database, account_id)
         with database.begin() as connection:
             reviews.put_flow(connection, account, reviews.Flow(name, text, quorum))
             noted(connection, database, FLOW, account=account, details={"flow": name, "quorum": quorum})
-        database.close()
     typer.echo(f"{name} is defined.")
 
 
 @flow_app.command("list")
 def flows(account_id: AccountId = None) -> None:
     """List the flows."""
-    with explained():
-        _, database = open_database()
+    with opened() as database:
         account = account_of(database, account_id)
         with database.read() as connection:
             found = reviews.flows(connection, account)
-        database.close()
     for flow in found:
         typer.echo(f"{flow.name}  quorum {flow.quorum}\n{flow.conditions}")
 
@@ -192,14 +186,12 @@ def flows(account_id: AccountId = None) -> None:
 @flow_app.command("remove")
 def remove(name: Annotated[str, typer.Argument(help="The flow's name.")], account_id: AccountId = None) -> None:
     """Remove a flow; pictures for it are then always looked at, as for every flow that is not defined."""
-    with explained():
-        _, database = open_database()
+    with opened() as database:
         account = account_of(database, account_id)
         with database.begin() as connection:
             removed = reviews.remove_flow(connection, account, name)
             if removed:
                 noted(connection, database, FLOW, account=account, details={"flow": name, "removed": True})
-        database.close()
     if not removed:
         typer.echo(f"There is no flow {name}.", err=True)
         raise typer.Exit(1)

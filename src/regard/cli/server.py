@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from regard.cli.common import Json, explained, noted, open_database
+from regard.cli.common import Json, explained, noted, open_database, unsealed
 from regard.cli.keys import Purpose, check, show_key, warn_of_no_purpose
 from regard.settings import Settings, settings
 
@@ -31,16 +31,13 @@ def init(purpose: Purpose = None, as_json: Json = False) -> None:
     from regard.store import keys as stored
     from regard.use import keys
 
-    with explained():
-        sealer, database = open_database()
-        with database.begin() as connection:
-            if stored.first_account(connection) is not None:
-                typer.echo("This deployment has been initialised: `regard keys create` makes another key.", err=True)
-                raise typer.Exit(1)
-            check(connection, purpose, keys.DEFAULT_ROLE)
-            key = keys.create(connection, sealer, "made by regard init", purpose=purpose)
-            noted(connection, database, "key-created", resource=key.access_key_id, account=key.account_id)
-        database.close()
+    with unsealed() as (sealer, database), database.begin() as connection:
+        if stored.first_account(connection) is not None:
+            typer.echo("This deployment has been initialised: `regard keys create` makes another key.", err=True)
+            raise typer.Exit(1)
+        check(connection, purpose, keys.DEFAULT_ROLE)
+        key = keys.create(connection, sealer, "made by regard init", purpose=purpose)
+        noted(connection, database, "key-created", resource=key.access_key_id, account=key.account_id)
     warn_of_no_purpose(key.access_key_id, purpose)
     show_key(key.access_key_id, key.secret_access_key, key.account_id, as_json=as_json)
 

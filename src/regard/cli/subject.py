@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from regard.cli.common import COMMAND, AccountId, Json, account_of, console, explained, noted, open_database
+from regard.cli.common import COMMAND, AccountId, Json, account_of, console, noted, opened, unsealed
 from regard.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="A person's rights: find, hand out, erase what is held about them.")
@@ -36,13 +36,11 @@ def find(
         return
     from regard.use import subjects
 
-    with explained():
-        _, database = open_database()
+    with opened() as database:
         account_id = account_of(database, account)
         with database.begin() as connection:
             holding = subjects.find(connection, account_id, str(ref))
             noted(connection, database, COMMAND, account=account_id, op="FindSubject")
-        database.close()
     if as_json:
         typer.echo(json.dumps(subjects.export(holding, account_id, datetime.now(UTC))))
     else:
@@ -68,13 +66,11 @@ def _find_by_photo(photo: Path, account: str | None, *, as_json: bool) -> None:
     from regard.use.audit import AuditLog
     from regard.vision.engines import Engines
 
-    with explained():
+    with unsealed() as (sealer, database):
         engine = Engines(settings()).faces
-        sealer, database = open_database()
         account_id, log = account_of(database, account), AuditLog(database, sealer)
         found = subjects.find_by_photo(log, engine, Gallery(database), account_id, photo, getpass.getuser())
         log.close()
-        database.close()
     if as_json:
         fields = [
             {
@@ -113,8 +109,7 @@ def export(
     """Write everything that is held about a person, as JSON (GDPR Articles 15 and 20)."""
     from regard.use import subjects
 
-    with explained():
-        _, database = open_database()
+    with opened() as database:
         account_id = account_of(database, account)
         with database.begin() as connection:
             holding = subjects.find(connection, account_id, ref)
@@ -126,7 +121,6 @@ def export(
                 op="ExportSubject",
                 details={"embeddings": embeddings},
             )
-        database.close()
         if not holding:
             raise subjects.SubjectError(f"nothing is held about {ref}")
         out.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -159,8 +153,7 @@ def erase(
     from regard.use import subjects
     from regard.use.audit import AuditLog
 
-    with explained():
-        sealer, database = open_database()
+    with unsealed() as (sealer, database):
         erasure = subjects.erase(
             AuditLog(database, sealer),
             account_of(database, account),
@@ -178,7 +171,6 @@ def erase(
                 folder = database.folder and settings().home
                 signed.append(subjects.certify(sealer, erasure, scrubbed, folder, datetime.now(UTC)))
                 _write(out, [receipt.to_json(sealer) for receipt in signed])
-        database.close()
     if erasure is None:
         typer.echo(f"Nothing is held about {ref}." + ("" if later else " The disk is scrubbed."), err=True)
         raise typer.Exit(1)

@@ -203,9 +203,12 @@ class AuditLog:
 
     def _connected(self) -> Connection:
         if self._connection is None:
-            connection = self.database.connect_apart()
-            stored.live(connection, self._server)
-            self._connection = connection
+            self._connection = self.database.connect_apart()
+            try:
+                stored.live(self._connection, self._server)
+            except BaseException:
+                self._disconnect()
+                raise
         return self._connection
 
     def _disconnect(self) -> None:

@@ -28,12 +28,14 @@ VERSION = "1.0"
 CONTEXT = 25
 """Frames that the network must see on either side of one that it judges; its authors' windows give as many."""
 AROUND = 35
-"""Frames before and after a chunk that are judged with it, so that a transition at its edge is seen whole."""
+"""Frames before and after a chunk that are judged with it where a transition goes on there, so that it is seen
+whole."""
 MARGIN = AROUND + CONTEXT
 """Frames before and after a chunk that must be seen for that."""
 
 # Frames judged at once: more would save time, for each window is seen with its context, and memory grows with them.
 _WINDOW = 420
+_EDGE = 10  # frames before and after a chunk that are judged in any case: a cut at its edge needs no more
 _LAG = 24  # frames over which a picture must change for the network to be asked
 _STILL = 10.0  # grey levels: half of the least change that was measured around a transition
 _LEAST = 0.05  # answers of the network below this are no candidates
@@ -150,17 +152,26 @@ class ShotDetector:
 
     def answers(self, thumbnails: Thumbnails, own: slice = _ALL) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What the network says of n frames, float32 [n] each: that the frame is the last of a shot or the middle of
-        a transition, and that it is part of one. 0 where nothing changes, and further than `AROUND` from `own`."""
+        a transition, and that it is part of one. 0 where nothing changes, and further from `own` than its transitions
+        reach, `AROUND` at most."""
         boundary = np.zeros(len(thumbnails), np.float32)
         part = np.zeros(len(thumbnails), np.float32)
         active = changes(thumbnails, _LAG) >= _STILL
         start, stop, _ = own.indices(len(thumbnails))
-        active[: max(0, start - AROUND)] = active[stop + AROUND :] = False
-        windows = list(_windows(active))
-        with ThreadPoolExecutor(self._threads) as pool:
+        first, last = max(0, start - _EDGE), min(len(thumbnails), stop + _EDGE)
+
+        def judge(begin: int, end: int) -> None:
+            windows = [(begin + a, begin + b) for a, b in _windows(active[begin:end])]
             answers = pool.map(lambda window: self._answer(thumbnails, *window), windows)
-            for (start, stop), (is_boundary, is_part) in zip(windows, answers, strict=True):
-                boundary[start:stop], part[start:stop] = is_boundary, is_part
+            for (a, b), (is_boundary, is_part) in zip(windows, answers, strict=True):
+                boundary[a:b], part[a:b] = is_boundary, is_part
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            judge(first, last)
+            if part[first] >= _PART:
+                judge(max(0, start - AROUND), first)
+            if part[last - 1] >= _PART:
+                judge(last, stop + AROUND)
         return boundary, part
 
     def _answer(self, thumbnails: Thumbnails, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -251,6 +251,8 @@ def _refuse_surplus(picture: _Picture) -> None:
                 return
             if room < 0:
                 raise InvalidImageFormat("the decoder would unpack much more than the pixels")
+            if inflater.eof:
+                return
             rest = inflater.unconsumed_tail
 
 

@@ -157,5 +157,26 @@ def test_chunks_find_what_the_whole_finds(detector: ShotDetector, scenes: Sequen
         assert sorted(set(found)) == [one.start for one in whole]
 
 
+@pytest.mark.parametrize("edge", [45, 53, 57, 60, 66])
+def test_a_dissolve_that_goes_on_beyond_a_chunk_is_seen_whole(
+    edge: int, detector: ShotDetector, pictures: dict[str, NDArray[np.uint8]]
+) -> None:
+    before, after = (panned(pictures[name], 72, 0.3) for name in ("cat", "hopper"))
+    share = np.linspace(0, 1, 30)[:, None, None, None]
+    frames = np.concatenate(
+        [before[:-30], (before[-30:] * (1 - share) + after[:30] * share).astype(np.uint8), after[30:]]
+    )
+    (whole,) = [one for one in detector.transitions(frames) if one.probability >= 0.5]
+    found = []
+    for start, stop in ((0, edge), (edge, len(frames))):
+        begin = max(0, start - MARGIN)
+        seen = detector.transitions(frames[begin : stop + MARGIN], slice(start - begin, stop - begin))
+        places = [(begin + one.start, begin + one.first, begin + one.last) for one in seen if one.probability >= 0.5]
+        found += [place for place in places if start - 2 <= place[0] <= stop + 2]
+    assert found
+    for place in found:
+        assert place == pytest.approx((whole.start, whole.first, whole.last), abs=1)
+
+
 def test_one_frame_and_none_have_no_transitions(detector: ShotDetector, scenes: Sequence[Thumbnails]) -> None:
     assert detector.transitions(scenes[0][:1]) == detector.transitions(scenes[0][:0]) == []

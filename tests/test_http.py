@@ -4,9 +4,11 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import anyio
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -21,12 +23,34 @@ async def _echo(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(len(await request.body())))
 
 
+class _Late:
+    """Answers after a moment, whatever is asked, and keeps what went wrong meanwhile."""
+
+    def __init__(self) -> None:
+        self.failures: list[Exception] = []
+        self.answers = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await anyio.sleep(0.2)
+        try:
+            await PlainTextResponse("late")(scope, receive, send)
+        except Exception as failure:
+            self.failures.append(failure)
+        self.answers += 1
+
+
 @pytest.fixture
 def port(request: pytest.FixtureRequest) -> Iterator[int]:
     """Of a server whose patience is a minute, or the seconds that the test names."""
-    protocol: Any = partial(BoundedHttp, patience_s=getattr(request, "param", 60.0))
+    with served(Starlette(routes=[Route("/", _echo, methods=["POST"])]), getattr(request, "param", 60.0)) as number:
+        yield number
+
+
+@contextmanager
+def served(application: Any, patience_s: float) -> Iterator[int]:
+    """The port of a server."""
+    protocol: Any = partial(BoundedHttp, patience_s=patience_s)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        application = Starlette(routes=[Route("/", _echo, methods=["POST"])])
         server = uvicorn.Server(uvicorn.Config(application, http=protocol, log_level="critical", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -84,3 +108,27 @@ def test_a_body_may_take_longer_than_a_head(port: int) -> None:
         time.sleep(0.4)
         connection.sendall(b"ab")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+GOOD = b"GET / HTTP/1.1\r\nHost: regard\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (GOOD, b"nonsense\r\n\r\n"),
+        (GOOD, GOOD, b"nonsense\r\n\r\n"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"nonsense\r\n"),
+        (GOOD, b"GET / HTTP/1.1\r\n"),
+    ],
+    ids=["after it", "after two", "in its body", "a head that does not come"],
+)
+def test_who_works_on_an_answer_does_not_write_it_to_a_connection_that_was_ended(pieces: tuple[bytes, ...]) -> None:
+    late = _Late()
+    with served(late, 0.1) as port:
+        answer(port, *pieces)
+        deadline = time.monotonic() + 10
+        while not late.answers and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert late.answers
+    assert late.failures == []

@@ -1,10 +1,12 @@
 """HTTP/1.1 as uvicorn speaks it, with an end to what comes before a body.
 
 Neither uvicorn nor the parser that it uses bounds the address, the headers or the trailers of a request, which anybody
-can send, or sets a time for them.
+can send, or sets a time for them. Nor does it ask whether a connection has been closed meanwhile before it writes an
+answer to it, which uvloop takes for a mistake.
 """
 
-from asyncio import BaseTransport, TimerHandle
+from asyncio import BaseTransport, TimerHandle, Transport
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -14,6 +16,20 @@ MAX_HEAD_BYTES = 64 * 1024
 
 class HeadTooLarge(Exception):
     """An address, headers and trailers of more than `MAX_HEAD_BYTES`."""
+
+
+class WhileOpen:
+    """A transport to which nothing is written once it closes."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -30,7 +46,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._patience_s = patience_s
 
     def connection_made(self, transport: BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(WhileOpen(transport))  # type: ignore[arg-type]
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -6,6 +6,7 @@ answered all the while, the server's memory stays, and nothing is written into i
 
 import json
 import os
+import re
 import socket
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ PATIENCE_S = 0.05  # for an answer that may never come
 GOOD_EVERY = 100
 # Of the server above what it had after the first good answer, whatever was sent.
 MEMORY_BYTES = 200 * 1024**2
+_TRACEBACK = re.compile(r"^Traceback.*?(?=^\d{4}-|\Z)", re.DOTALL | re.MULTILINE)  # up to the next line of the log
 
 _TARGETS = (
     b"RekognitionService.ListCollections",
@@ -206,8 +208,8 @@ class Protocol:
         with urllib.request.urlopen(f"{self._server.endpoint}/-/healthz", timeout=30) as response:
             assert response.status == 200
         log = self._log.read_text(errors="replace")
-        if "Traceback" in log:
-            raise Fault(log[log.index("Traceback") :][:2000])
+        if traceback := _TRACEBACK.search(log):
+            raise Fault(traceback[0][-2000:])
         grown = self._process.memory_info().rss - getattr(self, "_resident", self._process.memory_info().rss)
         if grown > MEMORY_BYTES:
             raise Fault(f"the server has grown by {grown >> 20} MB")

@@ -28,6 +28,9 @@ from regard.media import images
 SECONDS, TIMES_THE_DEAREST = 1.0, 2.0
 MEMORY, MEMORY_PER_PIXEL = 96 * 1024**2, 24
 
+# The passes of an interlaced PNG: the first row and column of each, and how many rows and columns it goes on by.
+ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+
 SIDES = (0, 1, 79, 80, 81, 96, 255, 1000, 9999, 10000, 10001, 32768, 65500, 65535)
 
 
@@ -75,8 +78,7 @@ def _saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 def _interlaced(pixels: Any) -> bytes:
     """Adam7, which no library here writes."""
-    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-    rows = [b"\0" + row.tobytes() for y, x, dy, dx in passes for row in pixels[y::dy, x::dx]]
+    rows = [b"\0" + row.tobytes() for y, x, dy, dx in ADAM7 for row in pixels[y::dy, x::dx]]
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, 2, 0, 0, 1)
     return png([(b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b"")])
 

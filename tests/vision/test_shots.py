@@ -1,6 +1,6 @@
 """Shots begin where a viewer says that they begin, and nowhere else."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pytest
@@ -141,20 +141,28 @@ def test_flashes_and_a_still_picture_are_no_transitions(detector: ShotDetector, 
     assert not detector.answers(still)[0].any()
 
 
+def certain(transitions: Iterable[Transition]) -> list[Transition]:
+    return [one for one in transitions if one.probability >= 0.5]
+
+
+def found_in_chunks(detector: ShotDetector, frames: Thumbnails, edge: int) -> list[tuple[int, int, int]]:
+    """Start, first and last frame of what each of two chunks finds that are seen with their margins; what is at the
+    edge may come of both."""
+    found = []
+    for start, stop in ((0, edge), (edge, len(frames))):
+        begin = max(0, start - MARGIN)
+        seen = certain(detector.transitions(frames[begin : stop + MARGIN], slice(start - begin, stop - begin)))
+        places = [(begin + one.start, begin + one.first, begin + one.last) for one in seen]
+        found += [place for place in places if start - 2 <= place[0] <= stop + 2]
+    return found
+
+
 def test_chunks_find_what_the_whole_finds(detector: ShotDetector, scenes: Sequence[Thumbnails]) -> None:
     frames = np.concatenate([*scenes, scenes[0]])
-    whole = [one for one in detector.transitions(frames) if one.probability >= 0.5]
+    whole = certain(detector.transitions(frames))
     for edge in (30, 31, 65):
-        found = []
-        for start, stop in ((0, edge), (edge, len(frames))):
-            first = max(0, start - MARGIN)
-            seen = detector.transitions(frames[first : stop + MARGIN], slice(start - first, stop - first))
-            found += [
-                one.start + first
-                for one in seen
-                if one.probability >= 0.5 and start - 2 <= one.start + first <= stop + 2
-            ]
-        assert sorted(set(found)) == [one.start for one in whole]
+        found = found_in_chunks(detector, frames, edge)
+        assert sorted({start for start, _, _ in found}) == [one.start for one in whole]
 
 
 @pytest.mark.parametrize("edge", [45, 53, 57, 60, 66])
@@ -166,13 +174,8 @@ def test_a_dissolve_that_goes_on_beyond_a_chunk_is_seen_whole(
     frames = np.concatenate(
         [before[:-30], (before[-30:] * (1 - share) + after[:30] * share).astype(np.uint8), after[30:]]
     )
-    (whole,) = [one for one in detector.transitions(frames) if one.probability >= 0.5]
-    found = []
-    for start, stop in ((0, edge), (edge, len(frames))):
-        begin = max(0, start - MARGIN)
-        seen = detector.transitions(frames[begin : stop + MARGIN], slice(start - begin, stop - begin))
-        places = [(begin + one.start, begin + one.first, begin + one.last) for one in seen if one.probability >= 0.5]
-        found += [place for place in places if start - 2 <= place[0] <= stop + 2]
+    (whole,) = certain(detector.transitions(frames))
+    found = found_in_chunks(detector, frames, edge)
     assert found
     for place in found:
         assert place == pytest.approx((whole.start, whole.first, whole.last), abs=1)

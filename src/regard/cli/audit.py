@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from regard.cli.common import Json, console, end, explained, unsealed
+from regard.cli.common import Json, console, end, explained, open_log
 from regard.settings import settings
 
 if TYPE_CHECKING:
@@ -26,15 +26,6 @@ Until = Annotated[datetime | None, typer.Option(help="Before this time (UTC).")]
 Said = Annotated[
     list[str] | None, typer.Option("--where", help="MEMBER=VALUE, such as op=DetectFaces or decision.effect=deny.")
 ]
-
-
-@contextmanager
-def open_log() -> "Iterator[AuditLog]":
-    """The audit log of this deployment."""
-    from regard.use.audit import AuditLog
-
-    with unsealed() as (sealer, database), closing(AuditLog(database, sealer)) as log:
-        yield log
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import psutil
 import typer
@@ -14,6 +14,9 @@ from sqlalchemy.engine import Connection
 from regard.settings import settings
 from regard.store.database import Database
 from regard.use.seal import Sealer, load_sealer
+
+if TYPE_CHECKING:
+    from regard.use.audit import AuditLog
 
 console = Console()
 COMMAND = "command"  # the event of the audit log for what operators do for or about people
@@ -48,6 +51,15 @@ def unsealed() -> Iterator[tuple[Sealer, Database]]:
         sealer, database = open_database()
         with closing(database):
             yield sealer, database
+
+
+@contextmanager
+def open_log() -> "Iterator[AuditLog]":
+    """The audit log of this deployment, likewise, with its database and what opens the secrets."""
+    from regard.use.audit import AuditLog
+
+    with unsealed() as (sealer, database), closing(AuditLog(database, sealer)) as log:
+        yield log
 
 
 def _explaining() -> tuple[type[Exception], ...]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from regard.cli.common import COMMAND, AccountId, Json, account_of, console, noted, opened, unsealed
+from regard.cli.common import COMMAND, AccountId, Json, account_of, console, noted, open_log, opened
 from regard.settings import settings
 from regard.store.consents import Consent
 
@@ -67,9 +67,9 @@ def withdraw(
     """End a consent: from now on the person is not found, and the next sweep deletes their faces."""
     from regard.store import consents
     from regard.use import retention
-    from regard.use.audit import AuditLog
 
-    with unsealed() as (sealer, database):
+    with open_log() as log:
+        database = log.database
         account_id, now = account_of(database, account), datetime.now(UTC)
         with database.begin() as connection:
             withdrawn = consents.withdraw(connection, account_id, consent_id, now)
@@ -77,7 +77,7 @@ def withdraw(
             noted(connection, database, COMMAND, account=account_id, op="WithdrawConsent", details=details)
         if erase:
             chosen = settings()
-            _, receipts = retention.sweep(AuditLog(database, sealer), chosen.region, chosen.retention_cap_days, now)
+            _, receipts = retention.sweep(log, chosen.region, chosen.retention_cap_days, now)
             typer.echo(f"{sum(receipt.document['Faces'] for receipt in receipts)} faces are deleted.")
     if not withdrawn:
         typer.echo(f"There is no consent {consent_id} that has not been withdrawn.", err=True)

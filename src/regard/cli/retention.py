@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from regard.cli.common import COMMAND, AccountId, Json, account_of, console, explained, noted, opened, unsealed
+from regard.cli.common import (
+    COMMAND,
+    AccountId,
+    Json,
+    account_of,
+    console,
+    explained,
+    noted,
+    open_log,
+    opened,
+    unsealed,
+)
 from regard.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="How long people are kept: sweep, legal holds, receipts, scrub.")
@@ -21,12 +32,11 @@ def run(
 ) -> None:
     """Delete the faces of everyone whose time is up; a server does so every hour by itself."""
     from regard.use import retention
-    from regard.use.audit import AuditLog
 
-    with unsealed() as (sealer, database):
-        chosen = settings()
+    chosen = settings()
+    with open_log() as log:
         found, receipts = retention.sweep(
-            AuditLog(database, sealer), chosen.region, chosen.retention_cap_days, datetime.now(UTC), dry_run=dry_run
+            log, chosen.region, chosen.retention_cap_days, datetime.now(UTC), dry_run=dry_run
         )
     table = Table("Collection", "Faces", "Reason")
     for due in found:
@@ -36,7 +46,7 @@ def run(
             table.add_row(due.collection_id, str(due.held), "kept by a legal hold")
     console.print(table)
     if out is not None and receipts:
-        out.write_text(json.dumps([receipt.to_json(sealer) for receipt in receipts], indent=2))
+        out.write_text(json.dumps([receipt.to_json(log.sealer) for receipt in receipts], indent=2))
     if dry_run:
         typer.echo("Nothing was deleted.")
     else:

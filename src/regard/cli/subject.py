@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from regard.cli.common import COMMAND, AccountId, Json, account_of, console, noted, opened, unsealed
+from regard.cli.common import COMMAND, AccountId, Json, account_of, console, explained, noted, open_log, opened
 from regard.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="A person's rights: find, hand out, erase what is held about them.")
@@ -63,14 +63,13 @@ def find(
 def _find_by_photo(photo: Path, account: str | None, *, as_json: bool) -> None:
     from regard.gallery.gallery import Gallery
     from regard.use import subjects
-    from regard.use.audit import AuditLog
     from regard.vision.engines import Engines
 
-    with unsealed() as (sealer, database):
+    with explained():
         engine = Engines(settings()).faces
-        account_id, log = account_of(database, account), AuditLog(database, sealer)
-        found = subjects.find_by_photo(log, engine, Gallery(database), account_id, photo, getpass.getuser())
-        log.close()
+    with open_log() as log:
+        account_id = account_of(log.database, account)
+        found = subjects.find_by_photo(log, engine, Gallery(log.database), account_id, photo, getpass.getuser())
     if as_json:
         fields = [
             {
@@ -151,11 +150,11 @@ def erase(
     """
     from regard.store.scrub import scrub
     from regard.use import subjects
-    from regard.use.audit import AuditLog
 
-    with unsealed() as (sealer, database):
+    with open_log() as log:
+        sealer, database = log.sealer, log.database
         erasure = subjects.erase(
-            AuditLog(database, sealer),
+            log,
             account_of(database, account),
             ref,
             reason,

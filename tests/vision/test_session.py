@@ -1,5 +1,8 @@
 """Both libraries give the same answers for every network, and what runs together is answered as if it ran alone."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -223,3 +226,24 @@ def test_an_input_that_the_file_fixes_is_not_made_free(tmp_path: Path, device: s
     with ThreadPoolExecutor(8) as threads:
         answers = threads.map(network.run, [np.array([[number, -1]], np.float32) for number in range(40)])
         assert [float(answer[0][0, 0]) for answer in answers] == list(range(40))
+
+
+def test_loading_networks_tells_nobody(cache: Path, tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+sys.addaudithook(lambda event, args: event in ("socket.connect", "socket.getaddrinfo") and print(event, args))
+from regard.vision.session import Session
+Session(Path(sys.argv[1]), threads=1)
+print([name for name in sys.modules if name.startswith("openvino_telemetry.")])
+"""
+    network = str(models.path("yunet", cache))
+    run = subprocess.run(
+        [sys.executable, "-c", program, network],
+        env={name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split() == ["[]"], run.stdout
+    assert list(tmp_path.iterdir()) == []

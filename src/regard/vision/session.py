@@ -6,6 +6,7 @@ independent parts over them. onnxruntime runs them on a GPU of Nvidia, and for c
 read stays with OpenVINO, see `runs_on`. `Session.run` releases the GIL while the network works.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -16,11 +17,16 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import onnx
-import openvino as ov
 from numpy.typing import NDArray
 
 from regard import metrics
 from regard.vision.batching import Batcher
+
+# Whoever imports OpenVINO tells Google Analytics, with a number of its own kept in the home directory. Nobody was
+# asked; without this package it has nothing to tell it with, and says nothing.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+
+import openvino as ov  # noqa: E402
 
 Precision = Literal["f32", "bf16"]
 Arrays = tuple[NDArray[np.float32], ...]

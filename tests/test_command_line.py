@@ -14,6 +14,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from regard.cli import app
+from regard.settings import Settings
 
 Finished = subprocess.CompletedProcess[str]
 Regard = Callable[..., Finished]
@@ -122,6 +123,20 @@ def test_a_key_for_people_can_be_pasted_into_a_shell(regard: Regard, first_key: 
     assert len(exported["AWS_SECRET_ACCESS_KEY"]) == 40
     assert exported["AWS_DEFAULT_REGION"] == first_key["Region"]
     assert exported["AWS_ENDPOINT_URL_REKOGNITION"] == "http://127.0.0.1:8742"
+
+
+@pytest.mark.parametrize(
+    ("host", "endpoint"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8742"),
+        ("regard.example.org", "http://regard.example.org:8742"),
+        ("0.0.0.0", "http://127.0.0.1:8742"),  # noqa: S104
+        ("::", "http://[::1]:8742"),
+        ("fd00::7", "http://[fd00::7]:8742"),
+    ],
+)
+def test_the_endpoint_is_one_that_clients_can_use(host: str, endpoint: str) -> None:
+    assert Settings(host=host).endpoint == endpoint
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def log_start(settings: Settings) -> None:
     structlog.get_logger("regard").info(
         "serving",
         version=version("regard"),
-        endpoint=f"http://{settings.host}:{settings.port}",
+        endpoint=settings.endpoint,
         region=settings.region,
         home=str(settings.home),
         database="yours" if settings.database_url else "embedded",

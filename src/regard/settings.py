@@ -225,6 +225,13 @@ class Settings(BaseSettings):
             return b""
 
     @property
+    def endpoint(self) -> str:
+        """The URL of a server with these settings, for clients on its machine: what listens on all addresses listens
+        on the loopback's, too."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 — bound nowhere
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
     def requests_at_once(self) -> int:
         """Requests that are worked on at a time: one per core, and those that wait for a database, a lock or S3."""
         return self.threads + _WAITING_REQUESTS

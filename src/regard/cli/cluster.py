@@ -89,7 +89,7 @@ def _serve(chosen: Settings, cluster: AbstractContextManager[None], *, local_dat
                 ObjectStore(chosen),
                 AuditLog(database, sealer),
             )
-            tell(f"serving on http://{chosen.host}:{chosen.port}")
+            tell(f"serving on {chosen.endpoint}")
             share = chosen.cluster_threads * chosen.cluster_share
             run(chosen, services, partial(work.remote, given=choices(chosen), cores=share))
     except ClusterError as error:

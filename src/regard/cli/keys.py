@@ -34,7 +34,7 @@ def show_key(access_key_id: str, secret_access_key: str, account_id: str, *, as_
         f"export AWS_ACCESS_KEY_ID={access_key_id}\n"
         f"export AWS_SECRET_ACCESS_KEY={secret_access_key}\n"
         f"export AWS_DEFAULT_REGION={settings().region}\n"
-        f"export AWS_ENDPOINT_URL_REKOGNITION=http://{settings().host}:{settings().port}"
+        f"export AWS_ENDPOINT_URL_REKOGNITION={settings().endpoint}"
     )
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 from rich.table import Table
 
@@ -46,15 +48,43 @@ def read(path: Path) -> list[Figure]:
     return [Figure(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
 
 
-def table(title: str, figures: list[Figure]) -> Table:
-    """All figures beside their goals."""
+@dataclass(frozen=True)
+class Measurement:
+    """What one benchmark noted on a `machine`, when it `began` (ISO 8601) and at which `revision` of Regard."""
+
+    machine: str
+    began: str
+    revision: str
+    failed: bool
+    figures: list[Figure]
+
+    def keep(self, path: Path) -> None:
+        """In a file, in place of what it had."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", "utf-8")
+
+    @classmethod
+    def kept(cls, path: Path) -> Self | None:
+        """What a file has; None where there is none."""
+        if not path.exists():
+            return None
+        document = json.loads(path.read_text("utf-8"))
+        return cls(**document | {"figures": [Figure(**figure) for figure in document["figures"]]})
+
+
+def table(title: str, measured: Mapping[str, Measurement]) -> Table:
+    """All figures beside their goals, by benchmark."""
     found = Table(title=title)
-    for column in ("What", "Figure", "Goal", "Reached"):
+    for column in ("What", "Figure", "Goal", "Reached", "Measured"):
         found.add_column(column, justify="right" if column == "Figure" else "left")
     words = {True: "[green]yes", False: "[red]no", None: ""}
-    for figure in figures:
-        value = f"{_written(figure.value)} {figure.unit}".strip()
-        found.add_row(figure.what, value, figure.goal, words[figure.reached])
+    for name, measurement in measured.items():
+        when = f"{measurement.began[:16].replace('T', ' ')}, {measurement.revision}"
+        if measurement.failed:
+            found.add_row(f"[red]{name} failed, or missed a goal that is its own to judge", "", "", "", when)
+        for figure in measurement.figures:
+            value = f"{_written(figure.value)} {figure.unit}".strip()
+            found.add_row(figure.what, value, figure.goal, words[figure.reached], when)
     return found
 
 

@@ -38,7 +38,7 @@ from regard.gallery.parallel import CORES, in_parallel
 from regard.settings import Settings
 from regard.store import collections, faces, keys, users
 from regard.store.collections import Collection
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.vision import models
 from regard.vision.cohort import Cohort, Comparison
 
@@ -145,7 +145,7 @@ def fill(database: Database, count: int) -> Collection:
     with database.begin() as connection:
         keys.create_account(connection, ACCOUNT)
         collections.create(connection, ACCOUNT, "bench", "m")
-        collection = collections.find(connection, ACCOUNT, "bench", lock=True)
+        collection = collections.lock(connection, ACCOUNT, "bench")
         assert collection is not None
         version = collections.advance(connection, collection.key, faces=count)
         names = ", ".join(f'"{name}"' for name, _ in _FIELDS)
@@ -173,7 +173,7 @@ def fill(database: Database, count: int) -> Collection:
 def again(database: Database) -> Collection:
     """The collection as it is now."""
     with database.read() as connection:
-        found = collections.find(connection, ACCOUNT, "bench")
+        found = collections.find(raw(connection), ACCOUNT, "bench")
     assert found is not None
     return found
 
@@ -265,7 +265,7 @@ from regard.store.database import Database
 database = Database(make_url(sys.argv[1]), pool_size=1)
 for line in sys.stdin:
     with database.begin() as connection:
-        collection = collections.find(connection, "123456789012", "bench", lock=True)
+        collection = collections.lock(connection, "123456789012", "bench")
         vector = np.frombuffer(bytes.fromhex(line), "<f4")
         new = faces.NewFace(uuid.uuid4(), uuid.uuid4(), uuid.uuid4(), None, (0, 0, 1, 1), 99, vector)
         kept = faces.add(connection, collection, [new])
@@ -292,14 +292,14 @@ def changes(console: Console, database: Database, gallery: Gallery, comparison: 
         other.stdin.close()
     for vector, key in zip(vectors, added, strict=True):
         with database.begin() as connection:
-            collection = collections.find(connection, ACCOUNT, "bench", lock=True)
+            collection = collections.lock(connection, ACCOUNT, "bench")
             assert collection is not None
             faces.delete(connection, collection, [key])
         started = time.perf_counter()
         assert not gallery.search_faces(again(database), vector, 1, 0.9, comparison)
         gone.append((time.perf_counter() - started) * 1000)
     with database.begin() as connection:
-        collection = collections.find(connection, ACCOUNT, "bench", lock=True)
+        collection = collections.lock(connection, ACCOUNT, "bench")
         assert collection is not None
         some = faces.page(connection, collection.key, 0, 800)
         for number in range(0, len(some), EACH):

@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks.scratch import scratch
 from regard.settings import Settings
 from regard.store import audit, collections, keys
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.store.scrub import scrub
 
 _COLUMNS = 'collection_key, face_id, image_id, embedding, version, confidence, "left", top, width, height'
@@ -25,7 +25,7 @@ def fill(database: Database, count: int) -> None:
     with database.begin() as connection:
         keys.create_account(connection, "123456789012", "", "", None)
         collections.create(connection, "123456789012", "staff", "m")
-        found = collections.find(connection, "123456789012", "staff")
+        found = collections.find(raw(connection), "123456789012", "staff")
         assert found is not None
         cursor = audit.driver(connection).cursor()
         chance = np.random.default_rng(0)

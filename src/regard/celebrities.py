@@ -140,7 +140,7 @@ def main_face(engine: FaceEngine, file: Path) -> NewFace | str:
 def remove(database: Database, celebrity_id: str) -> bool:
     """Forget a celebrity with faces and vector; False if there is none of that id."""
     with database.begin() as connection:
-        collection = celebrities.gallery(connection, lock=True)
+        collection = celebrities.lock_gallery(connection)
         return collection is not None and celebrities.remove(connection, collection, celebrity_id)
 
 
@@ -148,6 +148,6 @@ def opt_out(database: Database, celebrity_id: str, name: str | None, reason: str
     """Never recognise that person again, also not after another import; False if nobody had to be forgotten."""
     with database.begin() as connection:
         known = celebrities.by_ids(connection, [celebrity_id]).get(celebrity_id)
-        collection = celebrities.gallery(connection, lock=True)
+        collection = celebrities.lock_gallery(connection)
         celebrities.opt_out(connection, celebrity_id, name or (known.name if known else None), reason)
         return collection is not None and celebrities.remove(connection, collection, celebrity_id)

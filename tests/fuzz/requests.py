@@ -149,7 +149,7 @@ class Requests:
                 self.ask("CreateUser", CollectionId=name, UserId=user)
         generator = np.random.default_rng(0)
         with services.database.begin() as connection:
-            collection = collections.find(connection, account, "fuzz", lock=True)
+            collection = collections.lock(connection, account, "fuzz")
             assert collection is not None
             vectors = generator.normal(size=(3, services.vision.faces.embedder.dimension)).astype(np.float32)
             new = [_face(number, vector / np.linalg.norm(vector)) for number, vector in enumerate(vectors)]

@@ -17,7 +17,7 @@ from regard.gallery.gallery import Gallery
 from regard.gallery.parallel import in_parallel
 from regard.store import collections, faces, keys, users
 from regard.store.collections import Collection
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.store.faces import NewFace
 from regard.vision.cohort import Cohort, Comparison
 
@@ -45,12 +45,12 @@ COSINE = Comparison()
 
 def collection_of(database: Database, name: str = "staff") -> Collection:
     with database.begin() as connection:
-        found = collections.find(connection, ACCOUNT, name)
+        found = collections.find(raw(connection), ACCOUNT, name)
         if found is None:
             if keys.first_account(connection) is None:
                 keys.create_account(connection, ACCOUNT)
             collections.create(connection, ACCOUNT, name, "m")
-            found = collections.find(connection, ACCOUNT, name)
+            found = collections.find(raw(connection), ACCOUNT, name)
     assert found is not None
     return found
 
@@ -62,7 +62,7 @@ def enrol(database: Database, vectors: Vectors) -> list[faces.Face]:
     ]
     collection_of(database)
     with database.begin() as connection:
-        locked = collections.find(connection, ACCOUNT, "staff", lock=True)
+        locked = collections.lock(connection, ACCOUNT, "staff")
         assert locked is not None
         return faces.add(connection, locked, new)
 
@@ -104,7 +104,7 @@ def test_random_changes_and_searches_agree_with_brute_force(
         else:
             gone = [enrolled.pop(choose.randrange(len(enrolled))) for _ in range(min(len(enrolled), 9))]
             with database.begin() as connection:
-                locked = collections.find(connection, ACCOUNT, "staff", lock=True)
+                locked = collections.lock(connection, ACCOUNT, "staff")
                 assert locked is not None
                 faces.delete(connection, locked, [face.key for face in gone])
         probe = people(rng, 1, 1)[0] if choose.random() < 0.2 else everyone[choose.randrange(len(everyone))]
@@ -124,7 +124,7 @@ def test_users_agree_with_brute_force(database: Database, comparison: Comparison
     gallery = Gallery(database)
     for number in range(12):
         with database.begin() as connection:
-            locked = collections.find(connection, ACCOUNT, "staff", lock=True)
+            locked = collections.lock(connection, ACCOUNT, "staff")
             assert locked is not None
             users.create(connection, locked, f"user-{number}")
             user = users.find(connection, locked.key, f"user-{number}")
@@ -155,7 +155,7 @@ from regard.store.database import Database
 database = Database(make_url(sys.argv[1]), pool_size=1)
 vector = np.eye(128, dtype=np.float32)[3]
 with database.begin() as connection:
-    collection = collections.find(connection, "123456789012", "staff", lock=True)
+    collection = collections.lock(connection, "123456789012", "staff")
     faces.add(connection, collection, [
         faces.NewFace(uuid.UUID(sys.argv[2]), uuid.uuid4(), uuid.uuid4(), None, (0, 0, 1, 1), 99, vector)])
 """
@@ -260,7 +260,7 @@ def test_a_large_collection_is_loaded_through_several_connections(
     vectors = people(np.random.default_rng(2), 60, 6)
     kept = enrol(database, vectors)
     with database.begin() as connection:
-        locked = collections.find(connection, ACCOUNT, "staff", lock=True)
+        locked = collections.lock(connection, ACCOUNT, "staff")
         assert locked is not None
         faces.delete(connection, locked, [face.key for face in kept[50:150]])
     gallery = Gallery(database)
@@ -278,7 +278,7 @@ def test_what_was_searched_longest_ago_leaves_the_memory_and_comes_back(database
     for name in names[1:]:
         collection_of(database, name)
         with database.begin() as connection:
-            locked = collections.find(connection, ACCOUNT, name, lock=True)
+            locked = collections.lock(connection, ACCOUNT, name)
             assert locked is not None
             new = [NewFace(uuid.uuid4(), uuid.uuid4(), uuid.uuid4(), None, (0, 0, 1, 1), 99, v) for v in vectors]
             faces.add(connection, locked, new)

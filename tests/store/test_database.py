@@ -162,7 +162,7 @@ def test_a_killed_postgres_is_revived_with_all_that_was_committed(tmp_path: Path
             process.kill()
     psutil.wait_procs(family)
     with database.begin() as connection:
-        assert collections.find(connection, ACCOUNT, "kept") is not None
+        assert collections.find(raw(connection), ACCOUNT, "kept") is not None
     database.close()
 
 
@@ -191,6 +191,6 @@ def test_a_killed_process_loses_only_what_it_had_not_committed(tmp_path: Path) -
         os.kill(process.pid, signal.SIGKILL)
     database = Database.open(Settings(home=home))
     with database.begin() as connection:
-        assert collections.find(connection, ACCOUNT, "committed") is not None
-        assert collections.find(connection, ACCOUNT, "half-way") is None
+        assert collections.find(raw(connection), ACCOUNT, "committed") is not None
+        assert collections.find(raw(connection), ACCOUNT, "half-way") is None
     database.close()

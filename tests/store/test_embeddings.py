@@ -17,7 +17,7 @@ KEPT = 97
 
 def enrol(database: Database, name: str, count: int) -> Collection:
     with database.begin() as connection:
-        collection = collections.find(connection, ACCOUNT, name, lock=True)
+        collection = collections.lock(connection, ACCOUNT, name)
         assert collection is not None
         values = range(collection.face_count, collection.face_count + count)
         vectors = [np.full(8, value, np.float32) for value in values]
@@ -42,7 +42,7 @@ def test_ranges_of_keys_hold_all_of_a_collection_once(
     with database.begin() as connection:
         kept = faces.page(connection, mine.key, 0, 1 << 20)
         gone = [face.key for face in kept[KEPT:] + kept[20:30]]
-        collection = collections.find(connection, ACCOUNT, "mine", lock=True)
+        collection = collections.lock(connection, ACCOUNT, "mine")
         assert collection is not None
         faces.delete(connection, collection, gone)
     wanted = {face.key: float(face.embedding[0]) for face in kept if face.key not in gone}

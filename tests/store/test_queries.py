@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from regard.store import collections, faces, keys, tokens, users
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.store.faces import NewFace
 from regard.store.users import user_vector
 
@@ -19,7 +19,7 @@ def collection(database: Database) -> collections.Collection:
     with database.begin() as connection:
         keys.create_account(connection, ACCOUNT)
         collections.create(connection, ACCOUNT, "staff", "m")
-        found = collections.find(connection, ACCOUNT, "staff")
+        found = collections.find(raw(connection), ACCOUNT, "staff")
     assert found is not None
     return found
 
@@ -32,14 +32,14 @@ def new_face(seed: int, external: str | None = None) -> NewFace:
 
 def add(database: Database, *new: NewFace) -> list[faces.Face]:
     with database.begin() as connection:
-        locked = collections.find(connection, ACCOUNT, "staff", lock=True)
+        locked = collections.lock(connection, ACCOUNT, "staff")
         assert locked is not None
         return faces.add(connection, locked, new)
 
 
 def counts(database: Database) -> tuple[int, int]:
     with database.begin() as connection:
-        found = collections.find(connection, ACCOUNT, "staff")
+        found = collections.find(raw(connection), ACCOUNT, "staff")
     assert found is not None
     return found.face_count, found.user_count
 

@@ -68,7 +68,7 @@ def enrol(database: Database, embeddings: NDArray[np.float32]) -> None:
     for start in range(0, len(embeddings), 30):
         with database.begin() as connection:
             collections.create(connection, ACCOUNT, "c", "m-1")
-            collection = collections.find(connection, ACCOUNT, "c", lock=True)
+            collection = collections.lock(connection, ACCOUNT, "c")
             assert collection is not None
             new = [
                 faces.NewFace(uuid.uuid4(), uuid.uuid4(), uuid.uuid4(), f"p{start + n}", (0, 0, 1, 1), 99.0, embedding)
@@ -84,7 +84,7 @@ def enrol(database: Database, embeddings: NDArray[np.float32]) -> None:
 
 def let_go(database: Database, numbers: tuple[int, ...] = VICTIMS) -> None:
     with database.begin() as connection:
-        collection = collections.find(connection, ACCOUNT, "c", lock=True)
+        collection = collections.lock(connection, ACCOUNT, "c")
         assert collection is not None
         for number in numbers:
             user = users.find(connection, collection.key, f"u{number}")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from regard.settings import Settings
 from regard.store import collections, consents, deletions, faces, keys, subjects, tags, users
 from regard.store.collections import Collection
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.use import receipts, retention
 from regard.use import subjects as rights
 from regard.use.audit import AuditLog
@@ -41,14 +41,14 @@ def collection(database: Database, **own_tags: str) -> Collection:
 
 def locked(database: Database) -> Collection:
     with database.begin() as connection:
-        found = collections.find(connection, ACCOUNT, "staff", lock=True)
+        found = collections.lock(connection, ACCOUNT, "staff")
     assert found is not None
     return found
 
 
 def enrol(database: Database, *names: str | None, user: str | None = None) -> list[uuid.UUID]:
     with database.begin() as connection:
-        staff = collections.find(connection, ACCOUNT, "staff", lock=True)
+        staff = collections.lock(connection, ACCOUNT, "staff")
         assert staff is not None
         vectors = np.random.default_rng(len(names)).standard_normal((len(names), 8)).astype(np.float32)
         new = [
@@ -172,16 +172,16 @@ def test_a_user_who_loses_a_face_gets_a_vector_of_the_rest(database: Database) -
     staff = collection(database)
     first, second = enrol(database, "a", "b", user="carol")
     with database.begin() as connection:
-        owner = collections.find(connection, ACCOUNT, "staff", lock=True)
+        owner = collections.lock(connection, ACCOUNT, "staff")
         assert owner is not None
-        known = {face.face_id: face for face in faces.by_face_ids(connection, staff.key, [first, second])}
+        known = {face.face_id: face for face in faces.by_face_ids(raw(connection), staff.key, [first, second])}
         subjects.delete_faces(connection, owner, [known[first].key])
         carol = users.find(connection, staff.key, "carol")
         assert carol is not None
         assert carol.embedding is not None
         rest = known[second].embedding
         np.testing.assert_allclose(carol.embedding, rest / np.linalg.norm(rest), atol=1e-6)
-        owner = collections.find(connection, ACCOUNT, "staff", lock=True)
+        owner = collections.lock(connection, ACCOUNT, "staff")
         assert owner is not None
         assert subjects.delete_faces(connection, owner, [known[second].key]) == ([second], ["carol"])
         assert users.find(connection, staff.key, "carol") is None
@@ -279,8 +279,7 @@ def test_an_erasure_leaves_nothing_but_a_receipt_and_proof_of_consent(database: 
     enrol(database, "alice:c1", "photo", user="u-7")
     enrol(database, "bob")
     audit = AuditLog(database, SEALER)
-    with database.begin() as connection:
-        (pseudonym,) = audit.pseudonym(connection, ACCOUNT, "external:alice:c1")
+    (pseudonym,) = audit.pseudonym(ACCOUNT, "external:alice:c1")
     erasure = rights.erase(audit, ACCOUNT, "alice", "GDPR Art. 17", TODAY, principal="dpo")
     assert erasure is not None
     assert len(erasure.vectors) == 3
@@ -303,7 +302,7 @@ def test_an_erasure_leaves_nothing_but_a_receipt_and_proof_of_consent(database: 
         recorded = [bytes(row.content) for row in connection.execute(sa.text("SELECT content FROM audit_records"))]
         assert [json.loads(content)["op"] for content in recorded] == ["EraseSubject"]
         assert "alice" not in str(recorded)
-        assert audit.pseudonym(connection, ACCOUNT, "external:alice:c1") != [pseudonym], "the name is made anew"
+    assert audit.pseudonym(ACCOUNT, "external:alice:c1") != [pseudonym], "the name is made anew"
 
 
 def test_the_schedule_to_publish_says_each_collections_term(database: Database) -> None:

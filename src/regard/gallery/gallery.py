@@ -244,7 +244,7 @@ class Gallery:
         limit: int,
         floor: float,
         comparison: Comparison,
-        fetch: Callable[[Connection, Sequence[int]], list[RowT]],
+        fetch: Callable[["psycopg.Connection[Any]", Sequence[int]], list[RowT]],
         tie: Callable[[RowT], bytes],
     ) -> list[Match[RowT]]:
         with self._guard:
@@ -259,7 +259,7 @@ class Gallery:
             with entry.lock.read_lock():
                 if side.version >= collection.version:  # unless another's catching up has failed meanwhile
                     keys = _NONE if side.codes is None else side.codes.candidates(query, limit, floor)
-        with self._database.read() as connection:
+        with self._database.at_hand() as connection:
             rows = fetch(connection, keys.tolist())
         ranked = sorted(_scored(rows, probe, comparison), key=lambda match: (-match.score, tie(match.row)))
         return [match for match in ranked if match.score >= floor][:limit]

@@ -75,7 +75,7 @@ def recognise(context: Context, embeddings: NDArray[np.float32]) -> list[tuple[C
 
 def comparable(context: Context) -> Collection | None:
     """The collection of their faces, once there is one, if the network that runs now made it."""
-    with context.services.database.read() as connection:
+    with context.services.database.at_hand() as connection:
         collection = celebrities.gallery(connection)
     return None if collection is None else context.comparable(collection)
 

@@ -21,8 +21,7 @@ def create_collection(context: Context, request: Request) -> Response:
 
 
 def describe_collection(context: Context, request: Request) -> Response:
-    with context.services.database.read() as connection:
-        collection = context.collection(connection, request["CollectionId"])
+    collection = context.collection(request["CollectionId"])
     return {
         "FaceCount": collection.face_count,
         "UserCount": collection.user_count,
@@ -50,7 +49,7 @@ def list_collections(context: Context, request: Request) -> Response:
 def delete_collection(context: Context, request: Request) -> Response:
     collection_id = request["CollectionId"]
     with context.services.database.begin() as connection:
-        collection = context.collection(connection, collection_id, lock=True)
+        collection = context.locked(connection, collection_id)
         if collection.face_count or collection.user_count:
             receipts.give(
                 connection,

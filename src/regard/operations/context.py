@@ -102,12 +102,15 @@ class Context:
         """The ARN of a resource of the caller's account, such as `collection/staff`."""
         return f"arn:aws:rekognition:{self.services.settings.region}:{self.principal.account_id}:{resource}"
 
-    def collection(self, connection: Connection, collection_id: str, *, lock: bool = False) -> Collection:
-        """The caller's collection of that name."""
-        found = collections.find(connection, self.principal.account_id, collection_id, lock=lock)
-        if found is None:
-            raise ResourceNotFoundException(f"The collection id: {collection_id} does not exist")
-        return found
+    def collection(self, collection_id: str) -> Collection:
+        """The caller's collection of that name, as it is now."""
+        with self.services.database.at_hand() as connection:
+            found = collections.find(connection, self.principal.account_id, collection_id)
+        return _existing(found, collection_id)
+
+    def locked(self, connection: Connection, collection_id: str) -> Collection:
+        """The same to change it: other writers wait until this transaction ends."""
+        return _existing(collections.lock(connection, self.principal.account_id, collection_id), collection_id)
 
     def comparable(self, collection: Collection) -> Collection:
         """The collection, provided that its faces were embedded by the network that runs now."""
@@ -118,6 +121,12 @@ class Context:
                 f"{collection.face_model_version}, and this server runs {model}: they cannot be compared."
             )
         return collection
+
+
+def _existing(collection: Collection | None, collection_id: str) -> Collection:
+    if collection is None:
+        raise ResourceNotFoundException(f"The collection id: {collection_id} does not exist")
+    return collection
 
 
 Handler = Callable[[Context, Request], Response]

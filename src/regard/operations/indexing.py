@@ -11,6 +11,7 @@ from regard.operations.context import Context, Request, Response
 from regard.operations.paging import paginate
 from regard.operations.pictures import Picture
 from regard.store import faces, users
+from regard.store.database import raw
 from regard.use import receipts
 from regard.vision.faces import Face
 from regard.wire.errors import ResourceNotFoundException, ServiceQuotaExceededException
@@ -20,8 +21,7 @@ MAX_FACES_PER_COLLECTION = 20_000_000  # AWS's hard maximum
 
 
 def index_faces(context: Context, request: Request) -> Response:
-    with context.services.database.read() as connection:
-        context.comparable(context.collection(connection, request["CollectionId"]))
+    context.comparable(context.collection(request["CollectionId"]))
     picture = pictures.load(context, request["Image"])
     guard = context.guard
     attributes, landmarks = shapes.wanted(request.get("DetectionAttributes"), guard.withheld)
@@ -64,7 +64,7 @@ def _enrol(
     model = context.services.vision.faces.model_version
     new = new_faces(model, picture, kept, embeddings, request.get("ExternalImageId"))
     with context.services.database.begin() as connection:
-        collection = context.collection(connection, request["CollectionId"], lock=True)
+        collection = context.locked(connection, request["CollectionId"])
         context.comparable(collection)  # it may have been deleted and made anew since
         if collection.face_count + len(new) > MAX_FACES_PER_COLLECTION:
             raise ServiceQuotaExceededException(
@@ -102,8 +102,8 @@ def list_faces(context: Context, request: Request) -> Response:
     user_id, face_ids = request.get("UserId"), request.get("FaceIds")
     only = None if face_ids is None else {uuid.UUID(face_id) for face_id in face_ids}
     scope = ["ListFaces", request["CollectionId"], user_id or "", *sorted(face_ids or ())]
+    collection = context.collection(request["CollectionId"])
     with context.services.database.read() as connection:
-        collection = context.collection(connection, request["CollectionId"])
         if user_id is not None and users.find(connection, collection.key, user_id) is None:
             raise ResourceNotFoundException(f"The user id: {user_id} does not exist")
         rows, token = paginate(
@@ -125,8 +125,8 @@ def delete_faces(context: Context, request: Request) -> Response:
     deleted: list[str] = []
     unsuccessful: list[dict[str, Any]] = []
     with context.services.database.begin() as connection:
-        collection = context.collection(connection, request["CollectionId"], lock=True)
-        rows = faces.by_face_ids(connection, collection.key, [uuid.UUID(face_id) for face_id in face_ids])
+        collection = context.locked(connection, request["CollectionId"])
+        rows = faces.by_face_ids(raw(connection), collection.key, [uuid.UUID(face_id) for face_id in face_ids])
         known = {str(row.face_id): row for row in rows}
         for face_id in face_ids:
             row = known.get(face_id)

@@ -28,12 +28,8 @@ RowT = TypeVar("RowT", faces.Face, users.User)
 
 
 def search_faces(context: Context, request: Request) -> Response:
-    with context.services.database.read() as connection:
-        collection = context.comparable(context.collection(connection, request["CollectionId"]))
-        found = faces.by_face_ids(connection, collection.key, [uuid.UUID(request["FaceId"])])
-    if not found:
-        raise InvalidParameterException("faceId was not found in the collection")
-    (searched,) = found
+    collection = context.comparable(context.collection(request["CollectionId"]))
+    searched = _kept(context, collection, request["FaceId"])
     return {
         "SearchedFaceId": request["FaceId"],
         "FaceMatches": face_matches(context, collection, request, searched.embedding, except_key=searched.key),
@@ -62,20 +58,17 @@ def search_users(context: Context, request: Request) -> Response:
     user_id, face_id = request.get("UserId"), request.get("FaceId")
     if (user_id is None) == (face_id is None):
         raise InvalidParameterException("Exactly one of UserId and FaceId must be given.")
-    with context.services.database.read() as connection:
-        collection = context.comparable(context.collection(connection, request["CollectionId"]))
-        if user_id is not None:
+    collection = context.comparable(context.collection(request["CollectionId"]))
+    if user_id is not None:
+        with context.services.database.read() as connection:
             user = users.find(connection, collection.key, user_id)
-            if user is None:
-                raise ResourceNotFoundException(f"The user id: {user_id} does not exist")
-            searched: dict[str, Any] = {"SearchedUser": {"UserId": user_id}}
-            probe, except_key = user.embedding, user.key
-        else:
-            found = faces.by_face_ids(connection, collection.key, [uuid.UUID(face_id)])
-            if not found:
-                raise InvalidParameterException("faceId was not found in the collection")
-            searched = {"SearchedFace": {"FaceId": face_id}}
-            probe, except_key = found[0].embedding, None
+        if user is None:
+            raise ResourceNotFoundException(f"The user id: {user_id} does not exist")
+        searched: dict[str, Any] = {"SearchedUser": {"UserId": user_id}}
+        probe, except_key = user.embedding, user.key
+    else:
+        searched = {"SearchedFace": {"FaceId": face_id}}
+        probe, except_key = _kept(context, collection, request["FaceId"]).embedding, None
     matches = (
         []  # a user without faces resembles nobody
         if probe is None
@@ -111,9 +104,17 @@ def search_users_by_image(context: Context, request: Request) -> Response:
 
 def _find(context: Context, request: Request, known: Collection | None = None) -> Collection:
     """The collection to search; looked up again after the networks ran, for faces enrolled meanwhile."""
-    with context.services.database.read() as connection:
-        found = context.collection(connection, request["CollectionId"])
+    found = context.collection(request["CollectionId"])
     return found if known is not None and found.key == known.key else context.comparable(found)
+
+
+def _kept(context: Context, collection: Collection, face_id: str) -> faces.Face:
+    """The face of that id in the collection."""
+    with context.services.database.at_hand() as connection:
+        found = faces.by_face_ids(connection, collection.key, [uuid.UUID(face_id)])
+    if not found:
+        raise InvalidParameterException("faceId was not found in the collection")
+    return found[0]
 
 
 def face_matches(

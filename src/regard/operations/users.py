@@ -14,6 +14,7 @@ from regard.operations.paging import paginate
 from regard.operations.shapes import as_sent
 from regard.store import faces, tokens, users
 from regard.store.collections import Collection
+from regard.store.database import raw
 from regard.store.users import User
 from regard.wire.errors import (
     ConflictException,
@@ -38,7 +39,7 @@ def _once(change: _Change) -> Handler:
     def handler(context: Context, request: Request) -> Response:
         account_id, token = context.principal.account_id, request.get("ClientRequestToken")
         with context.services.database.begin() as connection:
-            collection = context.collection(connection, request["CollectionId"], lock=True)
+            collection = context.locked(connection, request["CollectionId"])
             if token is not None:
                 try:
                     earlier = tokens.claim(connection, account_id, operation, token, _digest(collection, request))
@@ -91,8 +92,8 @@ def delete_user(_: Context, connection: Connection, collection: Collection, requ
 
 
 def list_users(context: Context, request: Request) -> Response:
+    collection = context.collection(request["CollectionId"])
     with context.services.database.read() as connection:
-        collection = context.collection(connection, request["CollectionId"])
         rows, token = paginate(
             context,
             request,
@@ -161,7 +162,7 @@ def disassociate_faces(_: Context, connection: Connection, collection: Collectio
 def _faces(connection: Connection, collection: Collection, request: Request) -> dict[str, faces.Face | None]:
     """The faces that a request names, in its order, each once; None for those not in the collection."""
     face_ids = list(dict.fromkeys(request["FaceIds"]))
-    rows = faces.by_face_ids(connection, collection.key, [uuid.UUID(face_id) for face_id in face_ids])
+    rows = faces.by_face_ids(raw(connection), collection.key, [uuid.UUID(face_id) for face_id in face_ids])
     known = {str(row.face_id): row for row in rows}
     return {face_id: known.get(face_id) for face_id in face_ids}
 

@@ -6,7 +6,7 @@ for by a request, and one round trip to the database is all that it should cost.
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +40,11 @@ _DIGEST_LENGTH = _DIGEST_BYTES.to_bytes(4, "big")
 _INSERT = """
     INSERT INTO audit_records (seq, content, hash, seal)
     SELECT * FROM unnest(%b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[])"""
+_ADD_SALTS = """
+    WITH unhurried AS (SELECT set_config('synchronous_commit', 'off', true))
+    INSERT INTO audit_pseudonyms (lookup, salt)
+    SELECT new.lookup, new.salt FROM unhurried, unnest(%s::bytea[], %s::bytea[]) AS new (lookup, salt)
+    ON CONFLICT DO NOTHING RETURNING lookup, salt"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,13 +280,12 @@ def salts(connection: Connection, lookups: Sequence[bytes]) -> dict[bytes, bytes
     )
 
 
-def add_salts(connection: Connection, lookups: Sequence[bytes], salts: Sequence[bytes]) -> None:
-    """Keep salts, except where another process was first. In one order, so that two cannot wait for each other."""
-    pairs = sorted(zip(lookups, salts, strict=True))
-    connection.execute(
-        "INSERT INTO audit_pseudonyms SELECT * FROM unnest(%s::bytea[], %s::bytea[]) ON CONFLICT DO NOTHING",
-        ([lookup for lookup, _ in pairs], [salt for _, salt in pairs]),
-    )
+def add_salts(connection: Connection, salts: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Keep salts by lookup, except where another process was first; those that are kept. One statement, which commits
+    by itself, and does not wait for the disk: the record that is written with them does, and what is committed before
+    it is on disk then, too. In one order, so that two cannot wait for each other."""
+    lookups = sorted(salts)
+    return dict(connection.execute(_ADD_SALTS, (lookups, [salts[lookup] for lookup in lookups])))
 
 
 def remove_salts(connection: Connection, lookups: Sequence[bytes]) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
@@ -68,14 +69,19 @@ def every(connection: Connection) -> list[Celebrity]:
     return [_celebrity(row) for row in connection.execute(_select().order_by(celebrities.c.name))]
 
 
-def gallery(connection: Connection, *, lock: bool = False) -> Collection | None:
+def gallery(connection: psycopg.Connection[Any]) -> Collection | None:
     """The collection of their faces, once there is one."""
-    return collections.find(connection, None, COLLECTION_ID, lock=lock)
+    return collections.find(connection, None, COLLECTION_ID)
+
+
+def lock_gallery(connection: Connection) -> Collection | None:
+    """The same to change it: other writers wait until this transaction ends."""
+    return collections.lock(connection, None, COLLECTION_ID)
 
 
 def open_gallery(connection: Connection, face_model_version: str) -> Collection:
     """The locked collection of their faces for an embedder; of another embedder, everybody in it is let go first."""
-    while (found := gallery(connection, lock=True)) is None or found.face_model_version != face_model_version:
+    while (found := lock_gallery(connection)) is None or found.face_model_version != face_model_version:
         if found is not None:
             collections.delete(connection, found.key)
             connection.execute(sa.delete(celebrities))

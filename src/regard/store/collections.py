@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
-from regard.store.tables import collections
+from regard.store.tables import collections, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,19 @@ _COLUMNS = (
     collections.c.user_count,
     collections.c.created_at,
 )
+_NAMED = sa.select(*_COLUMNS).where(collections.c.collection_id == sa.bindparam("collection_id"))
+_OF_ACCOUNT = text_of(_NAMED.where(collections.c.account_id == sa.bindparam("account_id")))
+_OF_DEPLOYMENT = text_of(_NAMED.where(collections.c.account_id.is_(None)))
+_ADVANCE = (
+    sa.update(collections)
+    .where(collections.c.key == sa.bindparam("collection_key"))
+    .values(
+        version=collections.c.version + 1,
+        face_count=collections.c.face_count + sa.bindparam("faces"),
+        user_count=collections.c.user_count + sa.bindparam("users"),
+    )
+    .returning(collections.c.version)
+)
 
 
 def create(connection: Connection, account_id: str | None, collection_id: str, face_model_version: str) -> bool:
@@ -45,15 +60,23 @@ def create(connection: Connection, account_id: str | None, collection_id: str, f
     return connection.execute(statement).first() is not None
 
 
-def find(
-    connection: Connection, account_id: str | None, collection_id: str, *, lock: bool = False
-) -> Collection | None:
-    """The collection of that name. `lock` makes other writers wait until this transaction ends."""
-    statement = sa.select(*_COLUMNS).where(
-        collections.c.account_id == account_id, collections.c.collection_id == collection_id
-    )
-    row = connection.execute(statement.with_for_update() if lock else statement).first()
+def find(connection: psycopg.Connection[Any], account_id: str | None, collection_id: str) -> Collection | None:
+    """The collection of that name, of the deployment itself without an account."""
+    statement, parameters = _named(account_id, collection_id)
+    row = connection.execute(statement, parameters).fetchone()
     return None if row is None else Collection(*row)
+
+
+def lock(connection: Connection, account_id: str | None, collection_id: str) -> Collection | None:
+    """The same to change it: other writers wait until this transaction ends."""
+    statement, parameters = _named(account_id, collection_id)
+    row = connection.exec_driver_sql(f"{statement} FOR UPDATE", parameters).first()
+    return None if row is None else Collection(*row)
+
+
+def _named(account_id: str | None, collection_id: str) -> tuple[str, dict[str, Any]]:
+    statement = _OF_DEPLOYMENT if account_id is None else _OF_ACCOUNT
+    return statement, {"account_id": account_id, "collection_id": collection_id}
 
 
 def page(connection: Connection, account_id: str, after: int, limit: int) -> list[Collection]:
@@ -80,14 +103,5 @@ def delete(connection: Connection, key: int) -> None:
 
 def advance(connection: Connection, key: int, *, faces: int = 0, users: int = 0) -> int:
     """Raise the version of a locked collection and change its counts; returns the new version."""
-    statement = (
-        sa.update(collections)
-        .where(collections.c.key == key)
-        .values(
-            version=collections.c.version + 1,
-            face_count=collections.c.face_count + faces,
-            user_count=collections.c.user_count + users,
-        )
-        .returning(collections.c.version)
-    )
-    return int(connection.execute(statement).scalar_one())
+    parameters = {"collection_key": key, "faces": faces, "users": users}
+    return int(connection.execute(_ADVANCE, parameters).scalar_one())

@@ -108,9 +108,10 @@ class Database:
 
     @contextmanager
     def at_hand(self) -> Iterator[psycopg.Connection[Any]]:
-        """Psycopg's own connection for a short statement that every request makes, which commits by itself.
+        """Psycopg's own connection for short statements that every request makes, each of which commits by itself.
 
-        SQLAlchemy's way to it takes twice as long as PostgreSQL does to answer. The errors are SQLAlchemy's here, too.
+        SQLAlchemy's way to them takes twice as long as PostgreSQL does to answer. The errors are SQLAlchemy's here,
+        too. There are few of these connections: wait for nothing else meanwhile.
         """
         with self._places:
             connection = self._taken()

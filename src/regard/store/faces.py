@@ -7,12 +7,14 @@ from typing import Any
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
 import numpy as np
+import psycopg
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from regard.store import collections
-from regard.store.tables import among, faces, removals, users
+from regard.store.database import raw
+from regard.store.tables import among, among_given, faces, removals, text_of, users
 
 _IDS = uuid5(NAMESPACE_DNS, "regard")
 
@@ -70,7 +72,14 @@ def _select() -> "sa.Select[Any]":
     return sa.select(*columns).select_from(faces.outerjoin(users, faces.c.user_key == users.c.key))
 
 
-def _face(row: "Row[*tuple[Any, ...]]") -> Face:
+_BY_FACE_IDS = text_of(
+    _select().where(faces.c.collection_key == sa.bindparam("collection_key"), among_given(faces.c.face_id, "face_ids"))
+)
+_BY_KEYS = text_of(_select().where(among_given(faces.c.key, "keys")))
+_INSERT = sa.insert(faces).returning(faces.c.face_id, faces.c.key)
+
+
+def _face(row: Sequence[Any]) -> Face:
     key, face_id, image_id, external_image_id, left, top, width, height, confidence, user_id, embedding = row
     return Face(
         key,
@@ -92,7 +101,7 @@ def add(connection: Connection, collection: collections.Collection, new: Sequenc
     known = {
         face.face_id: face
         for face in by_face_ids(
-            connection,
+            raw(connection),
             collection.key,
             {id_ for face in new for id_ in (face.face_id, face.qualified_face_id)},
         )
@@ -110,7 +119,7 @@ def add(connection: Connection, collection: collections.Collection, new: Sequenc
     if rows:
         version = collections.advance(connection, collection.key, faces=len(rows))
         stored = connection.execute(
-            sa.insert(faces).returning(faces.c.face_id, faces.c.key),
+            _INSERT,
             [
                 {
                     "collection_key": collection.key,
@@ -136,16 +145,15 @@ def add(connection: Connection, collection: collections.Collection, new: Sequenc
     return [known[face_id] for face_id in chosen]
 
 
-def by_face_ids(connection: Connection, collection_key: int, face_ids: AnyOf[UUID]) -> list[Face]:
+def by_face_ids(connection: psycopg.Connection[Any], collection_key: int, face_ids: AnyOf[UUID]) -> list[Face]:
     """The faces of the collection that have one of these ids, in no order."""
-    statement = _select().where(faces.c.collection_key == collection_key, among(faces.c.face_id, face_ids))
-    return [_face(row) for row in connection.execute(statement)]
+    parameters = {"collection_key": collection_key, "face_ids": list(face_ids)}
+    return [_face(row) for row in connection.execute(_BY_FACE_IDS, parameters)]
 
 
-def by_keys(connection: Connection, keys: Sequence[int]) -> list[Face]:
+def by_keys(connection: psycopg.Connection[Any], keys: Sequence[int]) -> list[Face]:
     """The faces with these keys, in no order."""
-    statement = _select().where(among(faces.c.key, keys))
-    return [_face(row) for row in connection.execute(statement)]
+    return [_face(row) for row in connection.execute(_BY_KEYS, {"keys": list(keys)})]
 
 
 def last_key(connection: Connection, collection_key: int) -> int | None:

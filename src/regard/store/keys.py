@@ -7,11 +7,10 @@ from typing import Any, Literal
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection, Row
 
-from regard.store.tables import access_keys, accounts, appeals, policy_epoch, standings, violations
+from regard.store.tables import access_keys, accounts, appeals, policy_epoch, standings, text_of, violations
 
 Status = Literal["active", "restricted", "suspended", "banned"]
 
@@ -184,9 +183,7 @@ def _array(values: Sequence[str] | None) -> list[str] | None:
     return None if values is None else list(values)
 
 
-_DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
-_KEY = str(_KEYS.where(access_keys.c.access_key_id == sa.bindparam("wanted")).compile(dialect=_DIALECT))
-"""Made once, for every request asks it."""
+_KEY = text_of(_KEYS.where(access_keys.c.access_key_id == sa.bindparam("wanted")))
 
 
 def find(connection: psycopg.Connection[Any], access_key_id: str) -> StoredKey | None:

@@ -35,6 +35,25 @@ def use(connection: psycopg.Connection[Any], access_key_id: str, rule: str, peri
     return int(number)
 
 
+_ONE_BY_ONE = sa.select(
+    sa.func.set_config("synchronous_commit", "off", True),
+    sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(sa.bindparam("searches"), 0)),
+)
+_ALIKE = (
+    sa.select(sa.func.count())
+    .select_from(probes)
+    .where(
+        probes.c.account_id == sa.bindparam("account_id"),
+        probes.c.rule == sa.bindparam("rule"),
+        probes.c.period == sa.bindparam("period"),
+        sa.func.bit_count(probes.c.signature.op("#")(sa.cast(sa.bindparam("signature"), BIT(256))))
+        <= sa.bindparam("radius"),
+    )
+)
+_KEEP = sa.insert(probes)
+_FORGET = sa.delete(probes).where(probes.c.period < sa.func.now() - KEPT)
+
+
 def probe(
     connection: Connection, account_id: str, rule: str, period: datetime, signature: str, radius: int, most: int
 ) -> bool:
@@ -42,25 +61,10 @@ def probe(
 
     `signature` is a string of 256 zeros and ones. Searches of an account wait for each other here.
     """
-    connection.execute(
-        sa.select(
-            sa.func.set_config("synchronous_commit", "off", True),
-            sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(account_id + rule, 0)),
-        )
-    )
-    distance = sa.func.bit_count(probes.c.signature.op("#")(sa.cast(signature, BIT(256))))
-    alike = (
-        sa.select(sa.func.count())
-        .select_from(probes)
-        .where(
-            probes.c.account_id == account_id,
-            probes.c.rule == rule,
-            probes.c.period == period,
-            distance <= radius,
-        )
-    )
-    if int(connection.execute(alike).scalar_one()) >= most:
+    kept = {"account_id": account_id, "rule": rule, "period": period, "signature": signature}
+    connection.execute(_ONE_BY_ONE, {"searches": account_id + rule})
+    if int(connection.execute(_ALIKE, kept | {"radius": radius}).scalar_one()) >= most:
         return False
-    connection.execute(sa.insert(probes).values(account_id=account_id, rule=rule, period=period, signature=signature))
-    connection.execute(sa.delete(probes).where(probes.c.period < sa.func.now() - KEPT))
+    connection.execute(_KEEP, kept)
+    connection.execute(_FORGET)
     return True

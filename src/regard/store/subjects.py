@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 
 from regard.store import faces, users
 from regard.store.collections import Collection
+from regard.store.database import raw
 from regard.store.faces import image_id_of
 from regard.store.human_loops import review_digest
 from regard.store.tables import (
@@ -128,7 +129,7 @@ def held(connection: Connection, account_id: str, keys: AnyOf[int]) -> list[Held
         .order_by(columns.key)
     )
     rows = list(connection.execute(statement))
-    by_key = {face.key: face for face in faces.by_keys(connection, [row.key for row in rows])}
+    by_key = {face.key: face for face in faces.by_keys(raw(connection), [row.key for row in rows])}
     return [
         HeldFace(
             row.collection_key, row.collection_id, row.face_model_version, by_key[row.key], row.created_at, row.day
@@ -303,7 +304,7 @@ def delete_faces(connection: Connection, collection: Collection, keys: Sequence[
 
     A user who keeps other faces gets a vector of those alone.
     """
-    gone = faces.by_keys(connection, keys)
+    gone = faces.by_keys(raw(connection), keys)
     emptied = []
     for user_id in sorted({face.user_id for face in gone if face.user_id is not None}):
         user = users.find(connection, collection.key, user_id)

@@ -6,9 +6,10 @@ process that has seen version n asks only for what came after n.
 """
 
 from collections.abc import Collection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, BIT, BYTEA, JSON, JSONB, REAL, UUID
 
 T = TypeVar("T")
@@ -19,6 +20,20 @@ metadata = sa.MetaData()
 def among(column: "sa.Column[T]", values: Collection[T]) -> "sa.ColumnElement[bool]":
     """Whether a column has one of these values; as one parameter, however many they are."""
     return column == sa.any_(sa.literal(list(values), ARRAY(column.type)))
+
+
+def among_given(column: "sa.Column[Any]", name: str) -> "sa.ColumnElement[bool]":
+    """The same of a list that the statement will be executed with under that name."""
+    return column == sa.any_(sa.bindparam(name, type_=ARRAY(column.type)))
+
+
+_DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
+
+
+def text_of(statement: "sa.Select[Any]") -> str:
+    """A statement as psycopg takes it, made once for what every request asks: SQLAlchemy's way to an answer takes
+    longer than PostgreSQL's."""
+    return str(statement.compile(dialect=_DIALECT))
 
 
 accounts = sa.Table(

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psycopg
 import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from regard.store import collections
-from regard.store.tables import among, faces, removals, users
+from regard.store.tables import among, among_given, faces, removals, text_of, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,10 @@ class User:
 
 
 _COLUMNS = (users.c.key, users.c.user_id, users.c.embedding)
+_BY_KEYS = text_of(sa.select(*_COLUMNS).where(among_given(users.c.key, "keys")))
 
 
-def _user(row: "Row[*tuple[Any, ...]]") -> User:
+def _user(row: Sequence[Any]) -> User:
     key, user_id, embedding = row
     return User(key, user_id, None if embedding is None else np.frombuffer(embedding, "<f4"))
 
@@ -51,9 +53,9 @@ def find(connection: Connection, collection_key: int, user_id: str) -> User | No
     return None if row is None else _user(row)
 
 
-def by_keys(connection: Connection, keys: Sequence[int]) -> list[User]:
+def by_keys(connection: psycopg.Connection[Any], keys: Sequence[int]) -> list[User]:
     """The users with these keys, in no order."""
-    return [_user(row) for row in connection.execute(sa.select(*_COLUMNS).where(among(users.c.key, keys)))]
+    return [_user(row) for row in connection.execute(_BY_KEYS, {"keys": list(keys)})]
 
 
 def page(connection: Connection, collection_key: int, after: int, limit: int) -> list[User]:

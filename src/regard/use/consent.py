@@ -124,10 +124,10 @@ class ConsentStage:
     def before(self, call: Call) -> None:
         if call.operation not in ("IndexFaces", "AssociateFaces", "SearchFaces", "SearchUsers"):
             return
+        scope = _scope(call, call.request["CollectionId"])
+        if scope is None:
+            return
         with call.context.services.database.read() as connection:
-            scope = _scope(connection, call, call.request["CollectionId"])
-            if scope is None:
-                return
             if call.operation == "IndexFaces":
                 _check_enrolment(connection, call, scope)
             else:
@@ -135,10 +135,8 @@ class ConsentStage:
 
     def after(self, call: Call) -> None:
         holders = [holder for holder in _holders(call) if holder.get("FaceMatches") or holder.get("UserMatches")]
-        if not holders:
-            return
-        with call.context.services.database.read() as connection:
-            for scope in _scopes(connection, call, holders):
+        for scope in _scopes(call, holders):
+            with call.context.services.database.read() as connection:
                 for holder in holders:
                     _withhold(connection, call, scope, holder)
 
@@ -151,23 +149,27 @@ def _holders(call: Call) -> list[dict[str, Any]]:
     return [response] if call.operation.startswith("Search") else []
 
 
-def _scopes(connection: Connection, call: Call, holders: list[dict[str, Any]]) -> list[_Scope]:
+def _scopes(call: Call, holders: list[dict[str, Any]]) -> list[_Scope]:
     """The collections that matches are with and that need consent. A video's results do not say which it is."""
+    if not holders:
+        return []
     if "CollectionId" in call.request:
         collection_ids = [call.request["CollectionId"]]
     else:
         face_ids = {UUID(match["Face"]["FaceId"]) for holder in holders for match in holder["FaceMatches"]}
-        collection_ids = subjects.collections_with(connection, call.context.principal.account_id, face_ids)
-    found = [_scope(connection, call, collection_id) for collection_id in collection_ids]
+        with call.context.services.database.read() as connection:
+            collection_ids = subjects.collections_with(connection, call.context.principal.account_id, face_ids)
+    found = [_scope(call, collection_id) for collection_id in collection_ids]
     return [scope for scope in found if scope is not None]
 
 
-def _scope(connection: Connection, call: Call, collection_id: str) -> _Scope | None:
+def _scope(call: Call, collection_id: str) -> _Scope | None:
     """None where no consent is needed, or there is no such collection, which the operation will say."""
     found = basis(tags_of(call.context, collection_id))
     if not found.consent:
         return None
-    collection = collections.find(connection, call.context.principal.account_id, collection_id)
+    with call.context.services.database.at_hand() as connection:
+        collection = collections.find(connection, call.context.principal.account_id, collection_id)
     if collection is None:
         return None
     purpose = call.context.principal.purpose

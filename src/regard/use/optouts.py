@@ -16,7 +16,7 @@ from regard.celebrities import main_face
 from regard.operations.context import Services
 from regard.store import collections, faces
 from regard.store.collections import Collection
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.vision.faces import FaceEngine
 from regard.wire.errors import InvalidParameterException
 
@@ -49,7 +49,7 @@ class OptOuts:
         return np.asarray(engine.similarity.similarity(scores) >= similarity)
 
     def _known(self, services: Services) -> NDArray[np.float32]:
-        with services.database.read() as connection:
+        with services.database.at_hand() as connection:
             collection = collections.find(connection, None, COLLECTION_ID)
         if collection is None or not collection.face_count:
             return np.empty((0, 0), np.float32)
@@ -85,7 +85,7 @@ def add(database: Database, engine: FaceEngine, reference: str, pictures: list[P
     new = [replace(face, external_image_id=reference) for _, face in found if not isinstance(face, str)]
     if new:
         with database.begin() as connection:
-            while (collection := collections.find(connection, None, COLLECTION_ID, lock=True)) is None:
+            while (collection := collections.lock(connection, None, COLLECTION_ID)) is None:
                 collections.create(connection, None, COLLECTION_ID, engine.model_version)
             if collection.face_model_version != engine.model_version:
                 if collection.face_count:
@@ -95,7 +95,7 @@ def add(database: Database, engine: FaceEngine, reference: str, pictures: list[P
                     )
                 collections.delete(connection, collection.key)
                 collections.create(connection, None, COLLECTION_ID, engine.model_version)
-                collection = collections.find(connection, None, COLLECTION_ID, lock=True) or collection
+                collection = collections.lock(connection, None, COLLECTION_ID) or collection
             faces.add(connection, collection, new)
     return [(file, face) for file, face in found if isinstance(face, str)]
 
@@ -103,7 +103,7 @@ def add(database: Database, engine: FaceEngine, reference: str, pictures: list[P
 def references(database: Database) -> dict[str, int]:
     """Who opted out, by the references, and by how many faces each."""
     with database.read() as connection:
-        collection = collections.find(connection, None, COLLECTION_ID)
+        collection = collections.find(raw(connection), None, COLLECTION_ID)
         kept = [] if collection is None else every(connection, collection)
     counts: dict[str, int] = {}
     for face in kept:
@@ -114,7 +114,7 @@ def references(database: Database) -> dict[str, int]:
 def remove(database: Database, reference: str) -> int:
     """Forget the faces under a reference, as after a withdrawn objection; how many there were."""
     with database.begin() as connection:
-        collection = collections.find(connection, None, COLLECTION_ID, lock=True)
+        collection = collections.lock(connection, None, COLLECTION_ID)
         if collection is None:
             return 0
         gone = [face.key for face in every(connection, collection) if face.external_image_id == reference]

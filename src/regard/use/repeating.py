@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from regard.store import collections, subjects
+from regard.store.database import raw
 from regard.use.audit import AuditLog
 from regard.use.retention import let_go
 
@@ -35,7 +36,7 @@ def repeat(audit: AuditLog, documents: Sequence[Mapping[str, Any]], now: datetim
         known, keys_there = True, False
         for collection_id in document["CollectionIds"]:
             with audit.database.read() as connection:
-                collection = collections.find(connection, document["AccountId"], collection_id)
+                collection = collections.find(raw(connection), document["AccountId"], collection_id)
                 if collection is None:
                     continue
                 if "FaceIdDigests" in document:

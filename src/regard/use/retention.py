@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from regard.store import collections, consents, keys, subjects, tags
 from regard.store.collections import Collection
 from regard.store.consents import LegalHold
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.store.subjects import Person
 from regard.use import receipts
 from regard.use.audit import AuditLog
@@ -156,7 +156,7 @@ def let_go(
 ) -> Receipt | None:
     """Delete faces and give the receipt; None if the collection or they are gone already."""
     with audit.database.begin() as connection:
-        collection = collections.find(connection, account_id, known.collection_id, lock=True)
+        collection = collections.lock(connection, account_id, known.collection_id)
         if collection is None or collection.key != known.key:
             return None
         face_ids, user_ids = subjects.delete_faces(connection, collection, face_keys)
@@ -219,7 +219,7 @@ class Retention:
 def _check_holds(connection: Connection, call: Call) -> None:
     account_id, request = call.context.principal.account_id, call.request
     holds = consents.holds(connection, account_id)
-    collection = collections.find(connection, account_id, request["CollectionId"]) if holds else None
+    collection = collections.find(raw(connection), account_id, request["CollectionId"]) if holds else None
     if collection is None:
         return
     if call.operation == "DeleteCollection":

@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 from regard.operations import pictures
 from regard.operations.human_review import Question, begin, picture_context
 from regard.store import collections, faces, reviews
+from regard.store.database import raw
 from regard.store.reviews import Review, Verdict
 from regard.use import asked
 from regard.use.book import Held
@@ -150,7 +151,7 @@ def _control(call: Call, connection: Connection, candidates: Sequence[Mapping[st
     found = (
         None
         if collection_id is None
-        else collections.find(connection, call.context.principal.account_id, collection_id)
+        else collections.find(raw(connection), call.context.principal.account_id, collection_id)
     )
     names = {str(candidate["ExternalImageId"]) for candidate in candidates if "ExternalImageId" in candidate}
     if found is None or not names:

@@ -18,6 +18,7 @@ from regard.operations.searching import ROUNDING
 from regard.store import celebrities, collections, consents, subjects, users
 from regard.store.collections import Collection
 from regard.store.consents import Consent
+from regard.store.database import raw
 from regard.store.scrub import Scrubbed, traces
 from regard.store.subjects import HeldFace, HeldUser, Person
 from regard.use import receipts
@@ -238,7 +239,7 @@ def erase(
     while True:
         with audit.database.read() as connection:
             known = find(connection, account_id, ref)
-            celebrity = celebrity_id is not None and celebrities.gallery(connection) is not None
+            celebrity = celebrity_id is not None and celebrities.gallery(raw(connection)) is not None
         if not known and not celebrity:
             return None
         with audit.database.begin() as connection:
@@ -269,7 +270,7 @@ def erase(
 def _lock(connection: Connection, account_id: str, known: Holding) -> dict[int, Collection]:
     """The collections where something of a person was found, locked in the order of their keys."""
     names = [name for _, name in sorted(known.places.items())]
-    found = [collections.find(connection, account_id, name, lock=True) for name in names]
+    found = [collections.lock(connection, account_id, name) for name in names]
     return {collection.key: collection for collection in found if collection is not None}
 
 
@@ -284,7 +285,7 @@ def _check_holds(connection: Connection, account_id: str, holding: Holding) -> N
 
 
 def _forget_celebrity(connection: Connection, celebrity_id: str) -> None:
-    gallery = celebrities.gallery(connection, lock=True)
+    gallery = celebrities.lock_gallery(connection)
     if gallery is not None:
         celebrities.remove(connection, gallery, celebrity_id)
 

@@ -43,8 +43,7 @@ class FaceSearch:
 
 
 def _collection(context: Context, request: Request) -> Collection:
-    with context.services.database.read() as connection:
-        return context.comparable(context.collection(connection, request["CollectionId"]))
+    return context.comparable(context.collection(request["CollectionId"]))
 
 
 def _matches(task: Task, collection: Collection, track: Track) -> list[dict[str, Any]]:

@@ -104,9 +104,10 @@ class AuditLog:
         """The keyed digest that stands for an input: equal for equal bytes, and nothing without the master key."""
         return hmac.digest(self._digest_key, data, "sha256").hex()
 
-    def pseudonym(self, connection: PooledConnection, account: str, *identifiers: str) -> list[str]:
+    def pseudonym(self, account: str, *identifiers: str) -> list[str]:
         """What records call identifiers of an account (`face:…`, `user:…`, `external:…`), named now if need be."""
-        return self.pseudonyms.of(stored.driver(connection), account, identifiers)
+        with self.database.at_hand() as connection:
+            return self.pseudonyms.of(connection, account, identifiers)
 
     def shred(self, connection: PooledConnection, account: str, *identifiers: str) -> int:
         """Destroy the names of identifiers, so that no record can be tied to them any more; how many had one."""

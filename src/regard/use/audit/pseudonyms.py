@@ -26,12 +26,14 @@ class Pseudonyms:
         self._key = sealer.key("audit pseudonyms")
 
     def of(self, connection: Connection, account: str, identifiers: Sequence[str]) -> list[str]:
-        """The pseudonyms of identifiers, in their order."""
+        """The pseudonyms of identifiers, in their order, for a record that is to be written. The connection is one
+        whose statements commit by themselves."""
         lookups = [self._lookup(account, identifier) for identifier in identifiers]
         salts = stored.salts(connection, lookups)
-        if missing := sorted(set(lookups) - salts.keys()):
-            stored.add_salts(connection, missing, [secrets.token_bytes(_SALT_BYTES) for _ in missing])
-            salts = stored.salts(connection, lookups)
+        if missing := set(lookups) - salts.keys():
+            salts |= stored.add_salts(connection, {lookup: secrets.token_bytes(_SALT_BYTES) for lookup in missing})
+            if not salts.keys() >= missing:  # another process was first
+                salts = stored.salts(connection, lookups)
         # A salt that was destroyed between the two statements leaves a name that nobody can make again.
         return [
             self._pseudonym(salts.get(lookup) or secrets.token_bytes(_SALT_BYTES), account, identifier)

@@ -109,10 +109,7 @@ def facts(log: AuditLog, call: Call, error: str | None = None) -> dict[str, Any]
 
 
 def _pseudonyms(log: AuditLog, account: str, names: list[str]) -> dict[str, str]:
-    if not names:
-        return {}
-    with log.database.read() as connection:
-        return dict(zip(names, log.pseudonym(connection, account, *names), strict=True))
+    return dict(zip(names, log.pseudonym(account, *names), strict=True)) if names else {}
 
 
 def _requested(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -247,3 +247,32 @@ print([name for name in sys.modules if name.startswith("openvino_telemetry.")])
     )
     assert run.stdout.split() == ["[]"], run.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_questions_may_come_at_once(cache: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from threading import Barrier, Thread
+import numpy as np
+from regard.vision.session import Session
+session = Session(Path(sys.argv[1]), threads=2, shapes={0: (1, 3, 64, 64)})
+together = Barrier(4)
+def ask():
+    together.wait()
+    session.run(np.zeros((1, 3, 64, 64), np.float32))
+sys.setswitchinterval(1e-6)
+threads = [Thread(target=ask) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+    command = [sys.executable, "-c", program, str(models.path("yunet", cache))]
+    processes = [subprocess.Popen(command) for _ in range(5)]
+    try:
+        assert [process.wait(60) for process in processes] == [0] * 5
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()

@@ -28,6 +28,10 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 import openvino as ov  # noqa: E402
 
+# OpenVINO makes its table of types when it is first asked for one. Two threads that ask first at the same time wait for
+# each other for ever, and hold the interpreter's lock.
+ov.Type.f32.to_dtype()
+
 Precision = Literal["f32", "bf16"]
 Arrays = tuple[NDArray[np.float32], ...]
 Shapes = Mapping[str | int, Sequence[int]]

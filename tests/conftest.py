@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
@@ -14,6 +15,10 @@ from regard.store.embedded import EmbeddedPostgres
 from regard.vision import models
 
 ROOT = Path(__file__).parent.parent
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("regard", deadline=None)
+hypothesis.settings.load_profile("regard")
 
 
 @pytest.fixture(scope="session")

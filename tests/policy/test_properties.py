@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.policy.test_decisions import OFFLINE
 
@@ -57,7 +57,6 @@ def policy(rule: str) -> Any:
     )
 
 
-@settings(deadline=None)
 @given(
     operation=st.sampled_from(sorted(PLACES)),
     mode=st.sampled_from(["deny", "raise"]),
@@ -96,7 +95,6 @@ details = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(details=details, attribute=st.sampled_from(sorted(MEMBERS)), mode=st.sampled_from(["deny", "withhold"]))
 def test_a_withheld_attribute_is_nowhere_in_an_answer(details: Any, attribute: str, mode: str) -> None:
     book = book_of(0, [], extra=[policy(f'kind = "attributes"\nmode = "{mode}"\nattributes = ["{attribute}"]')])

@@ -90,7 +90,7 @@ def test_the_empty_tree_has_a_root() -> None:
     assert merkle.root(kept_of([]), 0, 0) == merkle.fold([]) == merkle.Growing().root() == sha256().digest()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(sizes)
 def test_a_root_is_made_of_what_is_kept(size: int) -> None:
     expected = plain_root(LEAVES[:size])
@@ -102,7 +102,7 @@ def test_a_root_is_made_of_what_is_kept(size: int) -> None:
     assert growing.root(LEAVES[whole:size]) == expected
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(sizes, st.data())
 def test_every_record_can_be_proved_and_no_other_put_in_its_place(size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
@@ -121,7 +121,7 @@ def test_every_record_can_be_proved_and_no_other_put_in_its_place(size: int, dat
                 merkle.root_of_inclusion(LEAVES[index], index, size, wrong)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(sizes, st.data())
 def test_growth_is_proved_and_a_rewritten_beginning_is_not(size: int, data: st.DataObject) -> None:
     old = data.draw(st.integers(1, size))

@@ -43,7 +43,7 @@ def test_one_threshold_treats_a_crowded_kind_of_face_like_another(cohort: Cohort
 
 
 @given(st.integers(0, 10_000), st.floats(0, 2))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_face_scores_1_with_itself_and_less_with_any_other(cohort: Cohort, seed: int, crowd: float) -> None:
     some = faces(seed, 20, crowd)
     near = np.asarray(some + 0.01 * faces(seed + 1, 20), np.float32)

@@ -22,7 +22,7 @@ BOTOCORE = create_serializer("json", include_validation=False)
 def test_what_botocore_sends_arrives_unchanged(name):
     model = operation(name)
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(values(input_shape(model)))
     def arrives(params):
         body = BOTOCORE.serialize_to_request(params, model)["body"]
@@ -148,7 +148,7 @@ def test_a_large_image_is_read_fast():
     assert time.perf_counter() - start < 1  # tens of milliseconds; a decoder in Python takes seconds
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(operation_names()),
     st.one_of(

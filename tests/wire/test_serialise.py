@@ -19,7 +19,7 @@ BOTOCORE = create_parser("json")
 def test_botocore_reads_back_what_an_operation_returned(name):
     model = operation(name)
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(values(output_shape(model)))
     def reads_back(result):
         response = {"status_code": 200, "headers": {}, "body": serialise(model, result)}

@@ -104,7 +104,7 @@ def test_odd_headers_are_canonical_as_botocore_has_them(headers):
 VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126) | st.sampled_from(" \tàé顔"), max_size=20)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.sampled_from(["X-One", "x-two", "Three"]), VALUES), max_size=4),
     st.binary(max_size=50),
@@ -196,7 +196,7 @@ def test_any_change_to_what_is_signed_is_noticed(change):
     assert refusal.value.message == InvalidSignatureException.text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_any_byte_changed_in_the_body_or_a_signed_header_is_noticed(data):
     request = sign(headers=[("X-Note", "some note")])
@@ -349,7 +349,7 @@ def test_a_date_is_needed():
         check(replaced(sign(), x_amz_date=None))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
 def test_no_header_makes_anything_but_an_error(date, rest):
     with pytest.raises((IncompleteSignatureException, InvalidSignatureException, MissingAuthenticationTokenException)):

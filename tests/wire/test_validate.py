@@ -186,7 +186,7 @@ def test_a_text_too_long_for_its_pattern_is_refused_where_the_model_gives_no_len
     assert "regular expression" in message("SearchFaces", CollectionId="c", FaceId="a" * 3000)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_typed_request_is_accepted_or_refused_with_its_count(data):
     model = operation(data.draw(st.sampled_from(operation_names())))

@@ -131,7 +131,7 @@ def put(connection: Connection, seq: int, record: Record) -> None:
 
 seqs = st.integers(1, RECORDS)
 hows = st.sampled_from(["content", "hash", "seal"])
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def test_an_untouched_log_is_good(log: AuditLog) -> None:

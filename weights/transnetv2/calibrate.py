@@ -1,6 +1,6 @@
 """How probable a transition is, given the network's answer: `calibration.json`.
 
-    python weights/transnetv2/calibrate.py DATA [CLIPS]
+    python weights/transnetv2/calibrate.py DATA [COUNT]
 
 Clips are joined as `regard evaluate` joins them, from other videos and photos than it uses; every candidate is one
 that is at a joint or one that is not. A logistic function is fitted to them by Newton's method, with the prior that
@@ -22,15 +22,19 @@ FIRST_SEED = 1000
 FOLDER = Path(__file__).parent
 
 
-def candidates(data, clips):
+def clips(data, count):
+    """Joined clips, none of which is in the evaluation."""
+    filmed, shown = joined.pieces(data, joined.CALIBRATED_ON), joined.photos(data / "coco", slice(joined.PHOTOS, None))
+    return (joined.join(filmed, shown, FIRST_SEED + number) for number in range(count))
+
+
+def candidates(data, count):
     """Of each candidate: the clip, 1 and the log odds, whether it is at a joint."""
     detector = ShotDetector(
         models.path("transnetv2", settings().cache), Calibration(0.0, 1.0), threads=settings().threads
     )
-    filmed, shown = joined.pieces(data, joined.CALIBRATED_ON), joined.photos(data / "coco", slice(joined.PHOTOS, None))
     rows = []
-    for number in range(clips):
-        clip = joined.join(filmed, shown, FIRST_SEED + number)
+    for number, clip in enumerate(clips(data, count)):
         for one in detector.candidates(clip.frames):
             true = any(j.first - joined.TOLERANCE <= one.start <= j.last + joined.TOLERANCE for j in clip.joints)
             rows.append((number, 1.0, log_odds(one.answer), true))
@@ -49,8 +53,8 @@ def fit(features, true):
     return weights
 
 
-def main(data, clips=24):
-    rows = candidates(Path(data), int(clips))
+def main(data, count=24):
+    rows = candidates(Path(data), int(count))
     clip, features, true = rows[:, 0], rows[:, 1:3], rows[:, 3].astype(bool)
     even = clip % 2 == 0
     held_out = np.empty(len(rows))

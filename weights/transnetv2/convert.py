@@ -6,13 +6,17 @@
 The graph is written by hand, which allows what an export does not: batch normalisation is folded into the temporal
 convolutions, each is followed by its own rectifier so that the two are one step, and the histograms of colours, which
 are no work for a network, are an input. The four spatial convolutions of a cell see the same frames but are not one:
-to take its output apart again costs more time than it saves, and twice the memory. Weights are stored as float16; a
-cast makes them float32 when the network is loaded. The sequence may be of any length. Needs `onnx`; `pickle` reads
-numbers only, see `Numbers`.
+to take its output apart again costs more time than it saves, and twice the memory. The sequence may be of any length.
+
+The convolutions, which are nine tenths of the work, are computed in integers: what they see in 8 bits, between bounds
+that `ranges.py` has measured, and their weights in 7, for the instructions of processors without VNNI add the products
+of two pairs in 16 bits. Other weights are stored as float16; a cast makes them float32 when the network is loaded.
+Needs `onnx`; `pickle` reads numbers only, see `Numbers`.
 """
 
 import hashlib
 import io
+import json
 import pickle
 import sys
 import zipfile
@@ -30,6 +34,8 @@ STACKS = 3
 CELLS = 2
 EPSILON = 1e-3  # of the batch normalisation
 LOOKUP = 101  # frames around one that it is compared with
+MOST = 63  # of the whole numbers that weights are
+RANGES = Path(__file__).with_name("ranges.json")
 
 
 class Numbers(pickle.Unpickler):
@@ -68,26 +74,51 @@ def read(archive):
 
 
 class Graph:
-    """An ONNX graph that grows from the frames to the answer."""
+    """An ONNX graph that grows from the frames to the answer. `ranges` has the greatest values at its points; without,
+    the graph computes in float32, and what is at the points are outputs, too."""
 
-    def __init__(self, weights):
-        self.weights = weights
-        self.nodes, self.initializers = [], []
+    def __init__(self, weights, ranges):
+        self.weights, self.ranges = weights, ranges
+        self.nodes, self.initializers, self.points = [], [], []
 
     def add(self, kind, inputs, outputs=1, **attributes):
         names = [f"n{len(self.nodes)}_{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
         return names if outputs > 1 else names[0]
 
-    def constant(self, value):
-        value = np.ascontiguousarray(value)
+    def exactly(self, value):
         name = f"w{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
+        return name
+
+    def constant(self, value):
         half = value.dtype == np.float32 and value.size > 1
-        self.initializers.append(numpy_helper.from_array(value.astype(np.float16) if half else value, name))
-        return self.add("Cast", [name], to=TensorProto.FLOAT) if half else name
+        return (
+            self.add("Cast", [self.exactly(value.astype(np.float16))], to=TensorProto.FLOAT)
+            if half
+            else self.exactly(value)
+        )
 
     def integers(self, *values):
         return self.constant(np.array(values, np.int64))
+
+    def filters(self, value, step=1):
+        """Weights of a convolution: multiples of `step` times a scale for each channel of its output."""
+        if self.ranges is None:
+            return self.constant(value)
+        scale = np.abs(value).reshape(len(value), -1).max(axis=1) / (MOST * step)
+        whole = np.round(value / (scale * step).reshape(-1, 1, 1, 1, 1)) * step
+        return self.add("DequantizeLinear", [self.exactly(whole.astype(np.int8)), self.exactly(scale)], axis=0)
+
+    def eight_bits(self, x, point, kind=np.uint8):
+        """Values from 0, or as far below it, to the range of a point, in 8 bits."""
+        if self.ranges is None:
+            self.points.append(point)
+            self.nodes.append(helper.make_node("Identity", [x], [point]))
+            return x
+        scale = np.float32(self.ranges[point] / np.iinfo(kind).max)
+        how = [self.exactly(scale), self.exactly(np.zeros((), kind))]
+        return self.add("DequantizeLinear", [self.add("QuantizeLinear", [x, *how]), *how])
 
     def cell(self, x, prefix):
         """Four (2+1)-dimensional convolutions whose frames are 1, 2, 4 and 8 apart (DDCNN V2)."""
@@ -100,18 +131,20 @@ class Graph:
         for layer, dilation, g, b in zip(
             layers, DILATIONS, np.split(gain, 4), np.split(bias - mean * gain, 4), strict=True
         ):
-            spatial = self.constant(self.weights[f"{layer}.0.weight"])
+            spatial = self.filters(self.weights[f"{layer}.0.weight"])
             seen = self.add("Conv", [x, spatial], kernel_shape=[1, 3, 3], pads=[0, 1, 1, 0, 1, 1])
+            seen = self.eight_bits(seen, layer, np.int8)
             temporal = self.weights[f"{layer}.1.weight"] * g[:, None, None, None, None]
             seen = self.add(
                 "Conv",
-                [seen, self.constant(temporal), self.constant(b)],
+                # Without VNNI what has signs is multiplied by half of the weights.
+                [seen, self.filters(temporal, step=2), self.constant(b)],
                 kernel_shape=[3, 1, 1],
                 dilations=[dilation, 1, 1],
                 pads=[dilation, 0, 0, dilation, 0, 0],
             )
             outputs.append(self.add("Relu", [seen]))
-        return self.add("Concat", outputs, axis=1)
+        return self.eight_bits(self.add("Concat", outputs, axis=1), prefix)
 
     def stack(self, x, number):
         """Cells with a shortcut from the first one's output, then half as many rows and columns."""
@@ -143,12 +176,12 @@ class Graph:
         return self.add("Relu", [self.linear(band, name)])
 
 
-def convert(archive):
-    graph = Graph(read(archive))
+def convert(archive, ranges):
+    graph = Graph(read(archive), ranges)
     x = graph.add("Mul", ["frames", graph.constant(np.float32(1 / 255))])
     means = []
     for number in range(STACKS):
-        x = graph.stack(x, number)
+        x = graph.stack(graph.eight_bits(x, f"SDDCNN.{number}"), number)
         means.append(graph.add("Squeeze", [graph.add("ReduceMean", [x], axes=[3, 4], keepdims=0), graph.integers(0)]))
     features = graph.add("Transpose", [graph.add("Concat", means, axis=0)], perm=[1, 0])
     features = graph.add("Unsqueeze", [features, graph.integers(0)])
@@ -177,7 +210,11 @@ def convert(archive):
                 helper.make_tensor_value_info("frames", TensorProto.FLOAT, [1, 3, "n", 27, 48]),
                 helper.make_tensor_value_info("histograms", TensorProto.FLOAT, [1, "n", 512]),
             ],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ("boundary", "transition")],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ("boundary", "transition")]
+            + [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, None, "n", None, None])
+                for name in graph.points
+            ],
             graph.initializers,
         ),
         opset_imports=[helper.make_opsetid("", 17)],
@@ -188,4 +225,5 @@ def convert(archive):
 
 
 if __name__ == "__main__":
-    onnx.save(convert(sys.argv[1]), Path(__file__).with_name("transnetv2.onnx"))
+    ranges = json.loads(RANGES.read_text("utf-8"))
+    onnx.save(convert(sys.argv[1], ranges), Path(__file__).with_name("transnetv2.onnx"))

@@ -29,7 +29,7 @@ from benchmarks.scratch import scratch
 from regard.settings import Settings
 from regard.store import audit as stored
 from regard.store.audit import Record
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.use.audit import AuditLog, checkpoints, merkle, proofs, records, spans
 from regard.use.audit.checkpoints import Signer
 from regard.use.audit.verify import verify
@@ -138,7 +138,7 @@ def main() -> None:
     with database.snapshot() as pooled:
         cores = len(os.sched_getaffinity(0))
         share = partial(spans.shared, database.conninfo, log.seal_key, processes=cores)
-        verdict = verify(stored.driver(pooled), log.seal_key, signer.verifier, share=share)
+        verdict = verify(raw(pooled), log.seal_key, signer.verifier, share=share)
     seconds = time.perf_counter() - started
     assert verdict.good, verdict.findings
     note("audit: verified", verdict.records / seconds, "records/s", least=100_000)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmarks.scratch import scratch
 from regard.settings import Settings
-from regard.store import audit, collections, keys
+from regard.store import collections, keys
 from regard.store.database import Database, raw
 from regard.store.scrub import scrub
 
@@ -27,7 +27,7 @@ def fill(database: Database, count: int) -> None:
         collections.create(connection, "123456789012", "staff", "m")
         found = collections.find(raw(connection), "123456789012", "staff")
         assert found is not None
-        cursor = audit.driver(connection).cursor()
+        cursor = raw(connection).cursor()
         chance = np.random.default_rng(0)
         with cursor.copy(f"COPY faces ({_COLUMNS}) FROM STDIN") as copy:
             for _ in range(count):

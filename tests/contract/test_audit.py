@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from regard.settings import Settings
 from regard.store import audit as stored
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.use.audit import AuditLog
 from regard.use.audit.checkpoints import Signer, Verifier, notes
 from regard.use.audit.proofs import check
@@ -74,7 +74,7 @@ def test_a_server_killed_at_any_moment_leaves_no_change_without_its_record(
     log = AuditLog(database, load_sealer(settings))
     log.close_orphans()
     with database.snapshot() as pooled:
-        connection = stored.driver(pooled)
+        connection = raw(pooled)
         verdict = verify(connection, log.seal_key, Signer(log.sealer).verifier)
         said = [facts(content) for _, content, _, _ in stored.stream(connection, 1, 10**9)]
         there = {row[0] for row in connection.execute("SELECT collection_id FROM collections")}
@@ -161,14 +161,14 @@ def test_a_request_that_cannot_be_recorded_is_not_answered(audited: Any, start: 
     with closing(server.client(config=Config(retries={"total_max_attempts": 1}))) as client:
         client.list_collections()
         with database.begin() as connection:
-            stored.driver(connection).execute("ALTER TABLE audit_records RENAME TO moved")
+            raw(connection).execute("ALTER TABLE audit_records RENAME TO moved")
         try:
             for call in (client.list_collections, lambda: client.create_collection(CollectionId="unrecorded")):
                 with pytest.raises(client.exceptions.InternalServerError):
                     call()
         finally:
             with database.begin() as connection:
-                stored.driver(connection).execute("ALTER TABLE moved RENAME TO audit_records")
+                raw(connection).execute("ALTER TABLE moved RENAME TO audit_records")
         assert "unrecorded" not in client.list_collections()["CollectionIds"]
     database.close()
     assert server.stop() == 0

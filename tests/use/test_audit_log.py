@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regard.store import audit as stored
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.use.audit import AuditError, AuditLog
 from regard.use.audit.checkpoints import Checkpoint, NoteError, Signer, Verifier, notes, opened
 from regard.use.audit.keeper import MAX_KINDS, Kind, Refusals
@@ -43,12 +43,12 @@ for number in range(int(sys.argv[3])):
 
 def content(database: Database) -> list[dict[str, Any]]:
     with database.begin() as connection:
-        return [facts(row[1]) for row in stored.stream(stored.driver(connection), 1, 10**9)]
+        return [facts(row[1]) for row in stored.stream(raw(connection), 1, 10**9)]
 
 
 def verdict(log: AuditLog) -> Verdict:
     with log.database.snapshot() as connection:
-        return verify(stored.driver(connection), log.seal_key, Signer(log.sealer).verifier)
+        return verify(raw(connection), log.seal_key, Signer(log.sealer).verifier)
 
 
 def test_concurrent_callers_get_one_chain(database: Database, audit_log: AuditLog) -> None:
@@ -97,7 +97,7 @@ def test_an_effect_and_its_record_are_there_together_or_not_at_all(database: Dat
 def test_a_broken_connection_costs_no_record(database: Database, audit_log: AuditLog) -> None:
     audit_log.record("request")
     with database.begin() as connection:
-        stored.driver(connection).execute(
+        raw(connection).execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
@@ -137,7 +137,7 @@ def test_what_a_killed_process_announced_is_closed_and_what_a_living_one_did_is_
 def test_an_intent_without_its_end_is_named(database: Database, audit_log: AuditLog) -> None:
     seq = audit_log.record("intent", op="DeleteFaces")
     with database.begin() as connection:
-        stored.driver(connection).execute("DELETE FROM audit_intents")
+        raw(connection).execute("DELETE FROM audit_intents")
     assert [finding.seq for finding in verdict(audit_log).findings] == [seq]
 
 
@@ -150,12 +150,10 @@ def test_a_shredded_name_is_nobodys_and_the_log_stays_whole(database: Database, 
     assert verdict(audit_log).good
     with database.begin() as connection:
         assert audit_log.shred(connection, account, "external:ann", "external:nobody") == 1
-        assert (
-            audit_log.pseudonyms.known(stored.driver(connection), account, ["external:ann", "user:ann"]) == before[1:]
-        )
+        assert audit_log.pseudonyms.known(raw(connection), account, ["external:ann", "user:ann"]) == before[1:]
     assert audit_log.pseudonym(account, "external:ann") != before[:1]
     with database.read() as connection:
-        rows = stored.driver(connection).execute("SELECT lookup, salt FROM audit_pseudonyms").fetchall()
+        rows = raw(connection).execute("SELECT lookup, salt FROM audit_pseudonyms").fetchall()
     assert all(b"ann" not in value for row in rows for value in row)
     assert verdict(audit_log).good
     assert content(database)[0]["subjects"] == before
@@ -177,7 +175,7 @@ def test_time_does_not_go_back(database: Database, sealer: Sealer) -> None:
     times = [record["ts"] for record in content(database)]
     assert times == ["2026-01-01T00:00:00.000000Z"] * 2 + ["2026-01-01T01:00:00.000000Z"]
     with database.begin() as connection:
-        under = stored.driver(connection)
+        under = raw(connection)
         found = [stored.first_at(under, moment) for moment in ("2025", times[0], times[2], "2027")]
     assert found == [1, 1, 3, 4]
     log.close()
@@ -266,7 +264,7 @@ def test_the_script_of_the_docs_checks_a_proof_and_finds_a_false_one(
         audit_log.record("request", op="DetectFaces", error="é")
     signer = Signer(audit_log.sealer)
     with database.begin() as connection:
-        proof = prove(stored.driver(connection), signer, 3)
+        proof = prove(raw(connection), signer, 3)
     results = []
     for said in (proof["record"], proof["record"].replace("Detect", "Search")):
         file = tmp_path / "proof.json"

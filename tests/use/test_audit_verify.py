@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from regard.store import audit as stored
 from regard.store.audit import Connection, Record
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.use.audit import AuditError, AuditLog, checkpoints, records, spans
 from regard.use.audit import verify as verifying
 from regard.use.audit.checkpoints import Signer
@@ -49,7 +49,7 @@ def log(postgres: Any) -> Iterator[AuditLog]:
             while (seq := log.write(connection, "request", op="DetectFaces", count=size, error="é\u2028")) < size:
                 assert seq
         with database.begin() as connection:
-            checkpoints.make(stored.driver(connection), Signer(log.sealer))
+            checkpoints.make(raw(connection), Signer(log.sealer))
     yield log
     log.close()
     database.close()
@@ -81,7 +81,7 @@ def test_processes_share_the_work(log: AuditLog) -> None:
         patch.object(spans, "RECORDS", FANOUT),
     ):
         found = verify(
-            stored.driver(pooled),
+            raw(pooled),
             log.seal_key,
             Signer(log.sealer).verifier,
             passed=lambda done, _: seen.append(done),
@@ -96,7 +96,7 @@ def after(log: AuditLog, change: Callable[[Connection], object], pins: tuple[str
     found = None
     try:
         with log.database.begin() as pooled:
-            connection = stored.driver(pooled)
+            connection = raw(pooled)
             connection.execute("SET LOCAL session_replication_role = replica")  # past the trigger that forbids it
             change(connection)
             found = verdict(log, connection, pins)
@@ -136,7 +136,7 @@ quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_sc
 
 def test_an_untouched_log_is_good(log: AuditLog) -> None:
     with log.database.snapshot() as connection:
-        found = verdict(log, stored.driver(connection))
+        found = verdict(log, raw(connection))
     assert (found.good, found.records, found.checkpoints, found.covered) == (True, RECORDS, 3, RECORDS)
 
 
@@ -235,7 +235,7 @@ def test_a_record_appended_without_the_master_key_is_named(log: AuditLog) -> Non
 @given(st.integers(0, RECORDS - 1))
 def test_a_log_cut_off_with_its_checkpoints_is_missed_by_a_pinned_one_only(log: AuditLog, left: int) -> None:
     with log.database.read() as connection:
-        pinned = stored.checkpoints(stored.driver(connection))[0].note
+        pinned = stored.checkpoints(raw(connection))[0].note
 
     def change(connection: Connection) -> None:
         connection.execute("DELETE FROM audit_records WHERE seq > %s", (left,))
@@ -255,7 +255,7 @@ def test_a_log_cut_off_with_its_checkpoints_is_missed_by_a_pinned_one_only(log: 
 def test_a_log_written_anew_from_a_record_on_differs_from_what_was_signed(log: AuditLog, seq: int) -> None:
     """By somebody who has the master key and signs new checkpoints, too: only the pinned one tells."""
     with log.database.read() as connection:
-        pinned = stored.checkpoints(stored.driver(connection))[0].note
+        pinned = stored.checkpoints(raw(connection))[0].note
 
     def change(connection: Connection) -> None:
         before = stored.find(connection, seq - 1)
@@ -308,4 +308,4 @@ def test_a_forged_checkpoint_is_found_and_a_rewritten_log_is_not_signed(log: Aud
 def test_the_database_refuses_to_change_records(log: AuditLog) -> None:
     for statement in ("UPDATE audit_records SET seal = ''", "DELETE FROM audit_records", "TRUNCATE audit_records"):
         with pytest.raises(psycopg.errors.RaiseException), log.database.begin() as connection:
-            stored.driver(connection).execute(statement)
+            raw(connection).execute(statement)

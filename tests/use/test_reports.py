@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from regard.settings import Settings
-from regard.store import audit as stored
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.use.audit import AuditLog
 from regard.use.reports import pages, technical_file, transparency
 from regard.use.reports.disclosure import K, line
@@ -115,7 +114,7 @@ def test_the_transparency_report_counts_what_is_on_record(audit_log: AuditLog, t
 def test_a_report_of_an_altered_log_says_so(database: Database, audit_log: AuditLog) -> None:
     fill(audit_log)
     with database.begin() as connection:
-        under = stored.driver(connection)
+        under = raw(connection)
         under.execute("SET LOCAL session_replication_role = replica")
         under.execute("UPDATE audit_records SET hash = '\\x00' WHERE seq = 5")
     assert "altered" in transparency.make(database, None, None).remarks[0]

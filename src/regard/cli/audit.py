@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from regard.cli.common import Json, console, end, explained, open_log
 from regard.settings import settings
+from regard.store.database import raw
 
 if TYPE_CHECKING:
     from regard.store.audit import Connection
@@ -30,10 +31,9 @@ Said = Annotated[
 
 @contextmanager
 def _reading(log: "AuditLog") -> "Iterator[Connection]":
-    from regard.store.audit import driver
 
     with log.database.snapshot() as connection:
-        yield driver(connection)
+        yield raw(connection)
 
 
 @app.command()
@@ -143,7 +143,6 @@ def prove(
 
     `regard audit verify-proof` checks it, anywhere; so does the script in docs/audit.md.
     """
-    from regard.store.audit import driver
     from regard.use.audit import AuditError, checkpoints, proofs
 
     with open_log() as log:
@@ -153,10 +152,10 @@ def prove(
         with log.database.read() as connection:
             if earlier is not None:
                 note = list(checkpoints.notes(earlier.read_text("utf-8")))[-1]
-                proof = proofs.prove_growth(driver(connection), signer, note)
+                proof = proofs.prove_growth(raw(connection), signer, note)
             else:
                 assert seq is not None  # noqa: S101
-                proof = proofs.prove(driver(connection), signer, seq)
+                proof = proofs.prove(raw(connection), signer, seq)
     text = json.dumps(proof, ensure_ascii=False, indent=1) + "\n"
     if out is None:
         typer.echo(text, nl=False)
@@ -188,14 +187,13 @@ def checkpoint(
 ) -> None:
     """Sign and print a checkpoint of the log as it is now, to be held elsewhere."""
     from regard.store.audit import checkpoints as kept
-    from regard.store.audit import driver
     from regard.use.audit import AuditError, checkpoints
 
     with open_log() as log, log.database.read() as connection:
-        note = checkpoints.make(driver(connection), checkpoints.Signer(log.sealer))
+        note = checkpoints.make(raw(connection), checkpoints.Signer(log.sealer))
         if note is None:
             raise AuditError("the log is empty")
-        printed = [one.note for one in reversed(kept(driver(connection)))] if every else [note]
+        printed = [one.note for one in reversed(kept(raw(connection)))] if every else [note]
     typer.echo("\n".join(printed), nl=False)
 
 

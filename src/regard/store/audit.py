@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy.engine import Connection as PooledConnection
 
 Connection = psycopg.Connection[Any]
 
@@ -73,12 +72,6 @@ class Checkpoint:
     size: int
     note: str
     made_at: datetime
-
-
-def driver(connection: PooledConnection) -> Connection:
-    """psycopg's connection under SQLAlchemy's, in the same transaction."""
-    under: Connection = connection.connection.driver_connection  # type: ignore[assignment]
-    return under
 
 
 def locked_head(connection: Connection) -> Head | None:

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from regard.operations.context import Services
 from regard.store import audit as stored
+from regard.store.database import raw
 from regard.use.audit import proofs, reading
 from regard.use.audit.checkpoints import Signer
 from regard.use.audit.log import AuditError
@@ -37,13 +38,13 @@ def _records(asked: Asked) -> dict[str, Any]:
     limit = min(int(query.get("limit", DEFAULT_RECORDS)), MAX_RECORDS)
     before = int(query["before"]) if "before" in query else None
     with asked.services.database.snapshot() as connection:
-        return {"Records": reading.newest(stored.driver(connection), wanted, limit, before)}
+        return {"Records": reading.newest(raw(connection), wanted, limit, before)}
 
 
 def _checkpoints(asked: Asked) -> dict[str, Any]:
     limit = min(int(asked.parameters.get("limit", DEFAULT_RECORDS)), MAX_RECORDS)
     with asked.services.database.read() as connection:
-        found = stored.checkpoints(stored.driver(connection), limit)
+        found = stored.checkpoints(raw(connection), limit)
     return {
         "Key": str(Signer(asked.services.sealer).verifier),
         "Checkpoints": [{"Size": checkpoint.size, "Note": checkpoint.note} for checkpoint in found],
@@ -54,7 +55,7 @@ def _proof(asked: Asked) -> dict[str, Any]:
     """`seq`: that this record is in the log. `size`: that the log has grown from the kept checkpoint of that size."""
     query, signer = asked.parameters, Signer(asked.services.sealer)
     with asked.services.database.read() as pooled:
-        connection = stored.driver(pooled)
+        connection = raw(pooled)
         try:
             if "seq" in query:
                 return proofs.prove(connection, signer, int(query["seq"]))

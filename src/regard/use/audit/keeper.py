@@ -18,7 +18,7 @@ from psycopg import Error as DatabaseFailure
 from sqlalchemy.exc import SQLAlchemyError
 
 from regard.settings import Settings
-from regard.store import audit as stored
+from regard.store.database import raw
 from regard.use.audit import checkpoints, pinning
 from regard.use.audit.checkpoints import Signer
 from regard.use.audit.log import AuditError, AuditLog
@@ -136,7 +136,7 @@ class Keeper:
 
     def _checkpoint(self) -> None:
         with self._log.database.read() as connection:
-            note = checkpoints.make(stored.driver(connection), self._signer)
+            note = checkpoints.make(raw(connection), self._signer)
         if note is None:
             return
         size = checkpoints.opened(note, self._signer.verifier).size

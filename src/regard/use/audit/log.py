@@ -23,7 +23,7 @@ from sqlalchemy.engine import Connection as PooledConnection
 
 from regard.store import audit as stored
 from regard.store.audit import Connection, Head, Record
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.use.audit import merkle, records
 from regard.use.audit.pseudonyms import Pseudonyms
 from regard.use.seal import Sealer
@@ -96,7 +96,7 @@ class AuditLog:
         Call it last in the transaction: all others who append wait until it ends.
         """
         entry = _Entry(event, records.checked({**(facts or {}), **more}))
-        under = stored.driver(connection)
+        under = raw(connection)
         self._append(under, stored.locked_head(under), [entry])
         return entry.seq
 
@@ -111,7 +111,7 @@ class AuditLog:
 
     def shred(self, connection: PooledConnection, account: str, *identifiers: str) -> int:
         """Destroy the names of identifiers, so that no record can be tied to them any more; how many had one."""
-        return self.pseudonyms.shred(stored.driver(connection), account, identifiers)
+        return self.pseudonyms.shred(raw(connection), account, identifiers)
 
     def close_orphans(self) -> list[int]:
         """Conclude the intents of processes that were killed; the seqs of the intents."""

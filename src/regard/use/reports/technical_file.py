@@ -14,7 +14,7 @@ from regard.operations import OPERATIONS
 from regard.settings import Settings
 from regard.store import audit as stored
 from regard.store import policies
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.use.audit.checkpoints import Signer
 from regard.use.seal import Sealer
 from regard.vision import models
@@ -35,7 +35,7 @@ class Part:
 def make(database: Database, sealer: Sealer, settings: Settings) -> tuple[Part, ...]:
     """The parts, in order."""
     with database.snapshot() as pooled:
-        connection = stored.driver(pooled)
+        connection = raw(pooled)
         head = stored.head(connection)
         last = stored.checkpoints(connection, 1)
         in_force = policies.in_force(pooled)

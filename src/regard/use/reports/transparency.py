@@ -16,7 +16,7 @@ from regard.evaluate.document import Measured
 from regard.store import audit as stored
 from regard.store import keys
 from regard.store.audit import Connection
-from regard.store.database import Database
+from regard.store.database import Database, raw
 from regard.use.audit.log import INTENT, INTERRUPTED, OUTCOME, REQUEST
 from regard.use.audit.reading import Wanted
 from regard.use.audit.records import facts, timestamp
@@ -119,7 +119,7 @@ def make(database: Database, since: datetime | None, until: datetime | None) -> 
     from regard.store import policies
 
     with database.snapshot() as pooled:
-        connection = stored.driver(pooled)
+        connection = raw(pooled)
         counts, first, last, remarks = count(connection, Wanted(since, until))
         standings = [standing for standing in keys.history(pooled) if _within(standing.since, since, until)]
         appeals = [appeal for appeal in keys.every_appeal(pooled) if _within(appeal.created_at, since, until)]

@@ -92,15 +92,12 @@ class Graph:
         return name
 
     def constant(self, value):
-        half = value.dtype == np.float32 and value.size > 1
-        return (
-            self.add("Cast", [self.exactly(value.astype(np.float16))], to=TensorProto.FLOAT)
-            if half
-            else self.exactly(value)
-        )
+        if value.size == 1:
+            return self.exactly(value)
+        return self.add("Cast", [self.exactly(value.astype(np.float16))], to=TensorProto.FLOAT)
 
     def integers(self, *values):
-        return self.constant(np.array(values, np.int64))
+        return self.exactly(np.array(values, np.int64))
 
     def filters(self, value, step=1):
         """Weights of a convolution: multiples of `step` times a scale for each channel of its output."""
@@ -178,7 +175,7 @@ class Graph:
 
 def convert(archive, ranges):
     graph = Graph(read(archive), ranges)
-    x = graph.add("Mul", ["frames", graph.constant(np.float32(1 / 255))])
+    x = graph.add("Mul", ["frames", graph.exactly(np.float32(1 / 255))])
     means = []
     for number in range(STACKS):
         x = graph.stack(graph.eight_bits(x, f"SDDCNN.{number}"), number)

@@ -35,7 +35,7 @@ def best(values):
     return min(BOUNDS * np.abs(values).max(), key=error)
 
 
-def main(archive, data, count=6):
+def main(archive, data, count=3):
     network = Session(convert(archive, None).SerializeToString(), threads=settings().threads)
     points = network.outputs[2:]
     seen = {point: [] for point in points}

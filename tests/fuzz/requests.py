@@ -7,7 +7,7 @@ error for what is no JSON or of a wrong type, and neither a second nor a megabyt
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
@@ -43,7 +43,7 @@ from regard.vision.engines import Engines
 from regard.wire.protocol import Request, Response
 
 HOST = "regard.test"
-# CPU time of the thread that answers.
+# CPU time of the thread that answers. Python's collector may come in the middle of any case: what is slow is so twice.
 LONGEST_S = 1.0
 LARGEST_ANSWER = 4 * 1024 * 1024
 RESTORED_AFTER = 100
@@ -83,14 +83,14 @@ class Requests:
             self.restore()
         self._checked += 1
         name, _, body = case.partition(b"\n")
-        for placeholder, value in self._there.items():
-            body = body.replace(placeholder, value)
-        began = time.thread_time()
-        response, failure = self.answered(name.decode(), body)
-        took = time.thread_time() - began
+        template, body = body, self._filled(body)
+        took, response, failure = self.timed(name.decode(), body, time.thread_time)
         said = described(name.decode(), response, failure)
         outcome = str(said.get("__type", "200"))
         self._hold_against(name.decode(), body, outcome)
+        if took > LONGEST_S:
+            self.restore()
+            took = min(took, self.timed(name.decode(), self._filled(template), time.thread_time)[0])
         if took > LONGEST_S:
             raise Fault(f"{took:.1f} s for {outcome}")
         if len(response.body) > LARGEST_ANSWER:
@@ -114,6 +114,17 @@ class Requests:
 
     def _fits(self, name: str, document: Any) -> bool:
         return document is not None and shapes.fits(MODEL.operation_model(name).input_shape, document)
+
+    def _filled(self, body: bytes) -> bytes:
+        for placeholder, value in self._there.items():
+            body = body.replace(placeholder, value)
+        return body
+
+    def timed(self, operation: str, body: bytes, clock: Callable[[], float]) -> tuple[float, Response, str]:
+        """What `answered` gives, after the seconds that it took."""
+        began = clock()
+        response, failure = self.answered(operation, body)
+        return clock() - began, response, failure
 
     def answered(self, operation: str, body: bytes) -> tuple[Response, str]:
         """The answer to a signed request, and the traceback that it left in the log, if any."""

@@ -451,7 +451,7 @@ SEEDS = [
     edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 6), st.binary(max_size=6)), min_size=1, max_size=8),
     repair=st.booleans(),
 )
-@settings(max_examples=600, deadline=2000)
+@settings(max_examples=600)
 def test_any_mutation_is_decoded_or_refused_by_name(
     data: bytes, edits: list[tuple[float, int, bytes]], repair: bool
 ) -> None:

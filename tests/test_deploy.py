@@ -1,5 +1,6 @@
 """What is in `deploy/` fits the program: metrics by name, settings, and what the tools that read the files say."""
 
+import importlib.metadata
 import json
 import re
 import runpy
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
@@ -95,6 +97,29 @@ def test_the_container_has_what_it_copies_and_runs_as_nobody_special() -> None:
     after_last_stage = instructions[max(i for i, words in enumerate(instructions) if words[0] == "FROM") :]
     assert ["USER", "10001:10001"] in after_last_stage
     assert {"HEALTHCHECK", "VOLUME", "ENTRYPOINT"} <= {words[0] for words in after_last_stage}
+
+
+def test_kubernetes_takes_the_objects() -> None:
+    cluster, *others = yaml.safe_load_all((DEPLOY / "kuberay" / "regard.yaml").read_text())
+    groups = [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]
+    pods = [{"apiVersion": "v1", "kind": "Pod", **group["template"]} for group in groups]
+    for described in [*others, *pods]:
+        kubernetes_validate.validate(described, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_kuberay_takes_the_cluster() -> None:
+    """Its operator's own types (ray-operator/apis/ray/v1/raycluster_types.go), as far as the file has them."""
+    cluster = next(yaml.safe_load_all((DEPLOY / "kuberay" / "regard.yaml").read_text()))
+    assert (cluster["apiVersion"], cluster["kind"]) == ("ray.io/v1", "RayCluster")
+    spec = cluster["spec"]
+    assert spec.keys() == {"rayVersion", "headGroupSpec", "workerGroupSpecs"}
+    assert spec["headGroupSpec"].keys() == {"rayStartParams", "template"}
+    for group in spec["workerGroupSpecs"]:
+        assert group.keys() == {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    started = [group["rayStartParams"] for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"])]
+    assert all(isinstance(value, str) for parameters in started for value in parameters.values())
+    assert spec["rayVersion"] == importlib.metadata.version("ray")
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def test_bounds_hold_the_exact_scores(normalised: bool) -> None:
         assert (scores <= upper).all()
         assert np.median(upper - lower) < 0.05
         sketched, rows = block._sketches.best(query.direction, 2000)
-        most = query.most(sketched, block._facts[:, rows])
+        most = query.most_each(sketched, block._facts[:, rows])
         assert (scores[rows] <= most).all()
         others = np.delete(np.arange(len(vectors)), rows)
         assert (scores[others] <= query.most(float(sketched[-1]), block._facts[:, others])).all()

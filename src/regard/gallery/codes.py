@@ -18,20 +18,22 @@ from numpy.typing import NDArray
 from regard.gallery.parallel import in_parallel
 
 BLOCK = 1 << 16  # vectors a block: the grain of parallel search
-BEST = 256  # of a block's sketches are looked at in any case; one of fewer than four times as many is not sketched
+BEST = 512  # of a block's sketches are looked at in any case; one of fewer than four times as many is not sketched
 APART = 2  # last dimensions that are kept as they are
 
 # What float32 arithmetic errs, and what the caller's vectors may, as a share of the product of both lengths.
 SLACK = 1e-4
 
 _LEVELS = 16
-_STEP = 0.3352  # of standard deviations: the best for 16 equal steps of a normal distribution (Max 1960)
+_SPACING = 0.3352  # of standard deviations: the best for 16 equal steps of a normal distribution (Max 1960)
 _GROUP = 32  # vectors whose sketches faiss interleaves
 _ROWS = 1 << 10  # vectors that are worked on at once, so that they stay in the processor's cache
 _FEWEST = 64  # room in a new block
 
-_TAIL = slice(0, APART)  # rows of a block's facts
-_LENGTH, _SCALE, _SKETCH_ERROR, _BYTE_ERROR = range(APART, APART + 4)
+# Rows of a block's facts: the dimensions that are kept as they are; the length; and, times the length, how far the
+# sketch is from the direction, how far its code of 8 bits is, and what a step of that code is.
+_TAIL = slice(0, APART)
+_LENGTH, _SKETCH_ERROR, _BYTE_ERROR, _STEP = range(APART, APART + 4)
 _FACTS = APART + 4
 
 Floats = NDArray[np.float32]
@@ -127,14 +129,20 @@ class _Query:
         step = max(widest / 255, total / (65535 - 2 * len(self.direction)))
         self.sketch_error = 0.51 * step * len(self.direction)
 
-    def others(self, facts: Floats) -> Floats:
-        """What the dimensions that are kept as they are add to scores, with facts [k, n]: [n]."""
-        return np.asarray(sum(value * row for value, row in zip(self.tail, facts[_TAIL], strict=True)), np.float32)
+    def most(self, sketched: float, facts: Floats) -> Floats:
+        """The greatest scores that the product `sketched` with sketches allows, with facts [k, n]: [n]."""
+        factors = np.array([*self.tail, sketched + self.sketch_error, self.length], np.float32)
+        return np.asarray(np.einsum("k,kn->n", factors, facts[: _SKETCH_ERROR + 1]) + self.slack, np.float32)
 
-    def most(self, sketched: Floats | float, facts: Floats) -> Floats:
-        """The greatest scores that sketches [n] allow, with facts [k, n]: [n]."""
-        direction = sketched + self.sketch_error + self.length * facts[_SKETCH_ERROR]
-        return np.asarray(facts[_LENGTH] * direction + self.others(facts) + self.slack, np.float32)
+    def most_each(self, sketched: Floats, facts: Floats) -> Floats:
+        """The same for products [n], one for each."""
+        return np.asarray(self.most(0, facts) + sketched * facts[_LENGTH], np.float32)
+
+    def bounds(self, products: Floats, facts: Floats) -> tuple[Floats, Floats]:
+        """The least and greatest scores that products [n] with codes of 8 bits allow, with facts [k, n]: [n] each."""
+        scores = facts[_STEP] * products + np.einsum("k,kn->n", self.tail, facts[_TAIL])
+        error = self.length * facts[_BYTE_ERROR] + self.slack
+        return scores - error, scores + error
 
 
 class _Look:
@@ -205,7 +213,7 @@ class _Block:
             rows = np.arange(self._count)
             return _Look(rows, *self._bounds(query, None), -np.inf, rows)
         sketched, seen = self._sketches.best(query.direction, BEST)
-        rows = seen[query.most(sketched, self._facts[:, seen]) >= floor]
+        rows = seen[query.most_each(sketched, self._facts[:, seen]) >= floor]
         return _Look(rows, *self._bounds(query, rows), float(sketched[-1]), seen)
 
     def complete(self, query: _Query, look: _Look, threshold: float) -> None:
@@ -233,9 +241,7 @@ class _Block:
             part = slice(start, min(start + _ROWS, count))
             codes = self._codes[part] if rows is None else self._codes[rows[part]]
             products[part] = np.vecdot(codes.astype(np.float32), query.direction)
-        scores = facts[_LENGTH] * facts[_SCALE] * products + query.others(facts)
-        error = facts[_LENGTH] * query.length * facts[_BYTE_ERROR] + query.slack
-        return scores - error, scores + error
+        return query.bounds(products, facts)
 
     def _grow(self, room: int) -> None:
         self._keys = np.concatenate([self.keys, np.zeros(room - self._count, np.int64)])
@@ -336,9 +342,9 @@ def _encode(vectors: Floats, rotation: Floats) -> tuple[NDArray[np.uint8], NDArr
     facts = np.empty((_FACTS, len(vectors)), np.float32)
     facts[_TAIL] = vectors[:, -APART:].T
     rotated = vectors[:, :-APART] @ rotation.T
-    facts[_LENGTH] = np.sqrt(np.einsum("ij,ij->i", rotated, rotated))
-    rotated /= np.maximum(facts[_LENGTH], np.finfo(np.float32).tiny)[:, None]
-    step = _STEP / math.sqrt(width)
+    lengths = np.sqrt(np.einsum("ij,ij->i", rotated, rotated))
+    rotated /= np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
+    step = _SPACING / math.sqrt(width)
     # Memory is used again as far as that goes: what is new must be cleared by the system first, which takes as long.
     scaled = rotated * np.float32(1 / step)
     scaled += np.float32(_LEVELS // 2)
@@ -348,11 +354,13 @@ def _encode(vectors: Floats, rotation: Floats) -> tuple[NDArray[np.uint8], NDArr
     scaled -= np.float32((_LEVELS - 1) / 2)
     scaled *= np.float32(step)
     facts[_SKETCH_ERROR] = _distance(rotated, scaled)
-    facts[_SCALE] = np.maximum(np.abs(rotated, out=scaled).max(1), np.finfo(np.float32).tiny) / 127
-    np.rint(np.divide(rotated, facts[_SCALE][:, None], out=scaled), out=scaled)
+    scale = np.maximum(np.abs(rotated, out=scaled).max(1), np.finfo(np.float32).tiny)[:, None] / np.float32(127)
+    np.rint(np.divide(rotated, scale, out=scaled), out=scaled)
     codes = scaled.astype(np.int8)
-    scaled *= facts[_SCALE][:, None]
-    facts[_BYTE_ERROR] = _distance(rotated, scaled)
+    scaled *= scale
+    facts[_BYTE_ERROR], facts[_STEP] = _distance(rotated, scaled), scale[:, 0]
+    facts[_SKETCH_ERROR:] *= lengths
+    facts[_LENGTH] = lengths
     return sketches, codes, facts
 
 
@@ -374,7 +382,7 @@ def _rotation(dimension: int) -> Floats:
 def _levels(width: int) -> Floats:
     """The 16 values that a component of a sketched direction of `width` components has."""
     steps = np.arange(_LEVELS) - (_LEVELS - 1) / 2
-    return np.asarray(steps * _STEP / np.sqrt(width), np.float32)
+    return np.asarray(steps * _SPACING / np.sqrt(width), np.float32)
 
 
 def _width(width: int) -> float:

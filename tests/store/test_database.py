@@ -155,15 +155,41 @@ def test_a_killed_postgres_is_revived_with_all_that_was_committed(tmp_path: Path
     with database.begin() as connection:
         keys.create_account(connection, ACCOUNT)
         collections.create(connection, ACCOUNT, "kept", "m")
-    postmaster = int((tmp_path / "home" / "postgres" / "postmaster.pid").read_text().splitlines()[0])
-    family = [psutil.Process(postmaster), *psutil.Process(postmaster).children()]
+    kill_postgres(tmp_path / "home")
+    with database.begin() as connection:
+        assert collections.find(raw(connection), ACCOUNT, "kept") is not None
+    database.close()
+
+
+def test_an_ended_postgres_is_not_revived_by_whoever_still_asks_a_closed_database(tmp_path: Path) -> None:
+    """A thread that woke while a server ended started what had just been stopped, and the server waited for it."""
+    database = Database.open(Settings(home=tmp_path / "home"))
+    database.close()
+    with database.begin() as connection:  # what is to be written down at the very end still is
+        keys.create_account(connection, ACCOUNT)
+    kill_postgres(tmp_path / "home")
+    with pytest.raises(psycopg.OperationalError):
+        database.connect_apart()
+    with pytest.raises(sa.exc.OperationalError), database.read():
+        pass
+    assert postmaster(tmp_path / "home") is None
+
+
+def postmaster(home: Path) -> psutil.Process | None:
+    """The embedded database's first process."""
+    with suppress(FileNotFoundError, psutil.NoSuchProcess):
+        return psutil.Process(int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0]))
+    return None
+
+
+def kill_postgres(home: Path) -> None:
+    first = postmaster(home)
+    assert first is not None
+    family = [first, *first.children()]
     for process in family:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(family)
-    with database.begin() as connection:
-        assert collections.find(raw(connection), ACCOUNT, "kept") is not None
-    database.close()
 
 
 _HOLD = """

@@ -4,7 +4,7 @@ import atexit
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,7 +83,11 @@ def run(chosen: Settings, services: "Services", elsewhere: "Elsewhere | None" = 
         exposition.serve(services)
     log.log_start(chosen)
     Sweeper(chosen, services.audit).start()
-    with _worker(services, chosen.workers, elsewhere) if chosen.workers else nullcontext():
+    # The embedded database ends at the process' exit, and threads that are left then must not start it again.
+    with (
+        closing(services.database),
+        _worker(services, chosen.workers, elsewhere) if chosen.workers else nullcontext(),
+    ):
         readiness = Readiness(services.database)
         serving.run(create_app(services, readiness), chosen, readiness)
 
@@ -102,7 +106,7 @@ def worker() -> None:
     services = _services(chosen)
     with explained():
         exposition.serve(services)
-    with _worker(services, max(chosen.workers, 1)):
+    with closing(services.database), _worker(services, max(chosen.workers, 1)):
         log.log_work(chosen)
         signal.pause()
 

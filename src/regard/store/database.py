@@ -176,7 +176,7 @@ class Database:
         return connection
 
     def close(self) -> None:
-        """Connections that are out are closed when they come back."""
+        """Connections that are out are closed when they come back, and an embedded database is not revived any more."""
         self._closed = True
         self._close_at_hand()
         self.engine.dispose()
@@ -219,7 +219,7 @@ class Database:
             try:
                 return psycopg.connect(*args, **kwargs)
             except psycopg.OperationalError:
-                if self._embedded is None or time.monotonic() + pause > deadline:
+                if self._embedded is None or self._closed or time.monotonic() + pause > deadline:
                     raise
             with suppress(RevivalError):  # it will be tried again
                 self._embedded.revive()

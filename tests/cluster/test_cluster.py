@@ -40,10 +40,10 @@ class Both:
     cluster: Server
     plain: Server
 
-    def answers(self, operation: str, **request: Any) -> tuple[Any, Any]:
-        given = []
+    def answers(self, operation: str, attempts: int = 1, **request: Any) -> tuple[Any, Any]:
+        given, config = [], Config(read_timeout=180, retries={"mode": "standard", "total_max_attempts": attempts})
         for server in (self.cluster, self.plain):
-            with closing(server.client(config=Config(read_timeout=180, retries={"total_max_attempts": 1}))) as client:
+            with closing(server.client(config=config)) as client:
                 answer = getattr(client, operation)(**request)
                 given.append({name: value for name, value in answer.items() if name != "ResponseMetadata"})
         return given[0], given[1]
@@ -111,6 +111,7 @@ def await_answer(server: Server) -> None:
     raise AssertionError("the cluster did not answer in time")
 
 
+ATTEMPTS = 3
 IMAGE_OPERATIONS = {
     "detect_faces": {"Attributes": ["ALL"]},
     "detect_labels": {"Features": ["GENERAL_LABELS", "IMAGE_PROPERTIES"]},
@@ -176,7 +177,7 @@ def test_no_secret_is_in_what_ray_keeps_of_its_nodes(both: Both) -> None:
 def test_a_killed_node_loses_no_request_and_no_job(both: Both, photos: dict[str, Path]) -> None:
     """SIGKILL to the second node, all its processes, while pictures are asked about and a job runs."""
     image = {"Bytes": jpeg(small(photos["obama"], 320))}
-    retrying = Config(read_timeout=180, retries={"mode": "standard", "total_max_attempts": 3})
+    retrying = Config(read_timeout=180, retries={"mode": "standard", "total_max_attempts": ATTEMPTS})
     stop, answers, errors = threading.Event(), [], []
 
     def load() -> None:
@@ -205,6 +206,9 @@ def test_a_killed_node_loses_no_request_and_no_job(both: Both, photos: dict[str,
     assert all(answer == answers[0] for answer in answers)
     assert undisturbed["JobStatus"] == "SUCCEEDED"
     assert disturbed == undisturbed
+    for operation, parameters in IMAGE_OPERATIONS.items():  # the node that is left has room for every capability
+        on_cluster, plain = both.answers(operation, ATTEMPTS, Image=image, **parameters)
+        assert on_cluster == plain
 
 
 def kill_second_node(server: Server) -> None:

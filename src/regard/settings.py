@@ -120,10 +120,9 @@ class Settings(BaseSettings):
         default=1, description="On a cluster: threads of each replica of networks; see docs/cluster.md.", ge=1
     )
     cluster_share: float = Field(
-        default=0.125,
+        default=0.2,
         description="On a cluster: the share of a core that each of a replica's threads reserves. Below 1 replicas of "
-        "several capabilities share cores, since seldom all are busy, and one core that is left can hold them all; 1 "
-        "gives each its own.",
+        "several capabilities share cores, since seldom all are busy; 1 gives each its own.",
         gt=0,
         le=1,
     )

@@ -60,6 +60,7 @@ def both(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, Path]) -> I
         "REGARD_BUCKETS": str(buckets),
         "REGARD_PRELOAD": "faces,labels,text,moderation,equipment",
         "REGARD_CLUSTER_REPLICAS": "2",
+        "REGARD_CLUSTER_SHARE": "0.125",  # the one core that is left has room for all
         "REGARD_CLUSTER_STORE_MB": "150",
     }
     key = json.loads(regard(environment, "init", "--purpose", "photo-search", "--json"))

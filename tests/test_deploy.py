@@ -21,6 +21,7 @@ from regard.settings import Settings
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 DASHBOARD, RULES = DEPLOY / "grafana" / "regard.json", DEPLOY / "prometheus" / "regard.rules.yml"
+KUBERAY = DEPLOY / "kuberay" / "regard.yaml"
 NAME = re.compile(r"\b(?:regard|process)_\w+")
 OURS = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
 
@@ -100,7 +101,7 @@ def test_the_container_has_what_it_copies_and_runs_as_nobody_special() -> None:
 
 
 def test_kubernetes_takes_the_objects() -> None:
-    cluster, *others = yaml.safe_load_all((DEPLOY / "kuberay" / "regard.yaml").read_text())
+    cluster, *others = yaml.safe_load_all(KUBERAY.read_text())
     groups = [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]
     pods = [{"apiVersion": "v1", "kind": "Pod", **group["template"]} for group in groups]
     for described in [*others, *pods]:
@@ -109,7 +110,7 @@ def test_kubernetes_takes_the_objects() -> None:
 
 def test_kuberay_takes_the_cluster() -> None:
     """Its operator's own types (ray-operator/apis/ray/v1/raycluster_types.go), as far as the file has them."""
-    cluster = next(yaml.safe_load_all((DEPLOY / "kuberay" / "regard.yaml").read_text()))
+    cluster = next(yaml.safe_load_all(KUBERAY.read_text()))
     assert (cluster["apiVersion"], cluster["kind"]) == ("ray.io/v1", "RayCluster")
     spec = cluster["spec"]
     assert spec.keys() == {"rayVersion", "headGroupSpec", "workerGroupSpecs"}

@@ -185,7 +185,8 @@ class Videos:
         return data
 
     def check(self, case: bytes) -> str:
-        said = self._box.tried(case.replace(LURE, self._address))
+        case = case.replace(LURE, self._address)
+        said = self._box.tried(case)
         try:
             self._lure.accept()[0].close()
         except BlockingIOError:

@@ -31,7 +31,6 @@ Said = Annotated[
 
 @contextmanager
 def _reading(log: "AuditLog") -> "Iterator[Connection]":
-
     with log.database.snapshot() as connection:
         yield raw(connection)
 

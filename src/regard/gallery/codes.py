@@ -96,7 +96,7 @@ class Codes:
 
     def _add(self, keys: NDArray[np.int64], vectors: Floats) -> None:
         sketches, codes, facts = _encode(vectors, self._rotation)
-        lengths = np.linalg.norm(facts[[*range(APART), _LENGTH]], axis=0)
+        lengths = np.linalg.norm(facts[: _LENGTH + 1], axis=0)
         self._longest = max(self._longest, float(lengths.max(initial=0)))
         start = 0
         while start < len(keys):
@@ -344,7 +344,7 @@ def _encode(vectors: Floats, rotation: Floats) -> tuple[NDArray[np.uint8], NDArr
     rotated = vectors[:, :-APART] @ rotation.T
     lengths = np.sqrt(np.einsum("ij,ij->i", rotated, rotated))
     rotated /= np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
-    step = _SPACING / math.sqrt(width)
+    step = _step(width)
     # Memory is used again as far as that goes: what is new must be cleared by the system first, which takes as long.
     scaled = rotated * np.float32(1 / step)
     scaled += np.float32(_LEVELS // 2)
@@ -382,7 +382,12 @@ def _rotation(dimension: int) -> Floats:
 def _levels(width: int) -> Floats:
     """The 16 values that a component of a sketched direction of `width` components has."""
     steps = np.arange(_LEVELS) - (_LEVELS - 1) / 2
-    return np.asarray(steps * _SPACING / np.sqrt(width), np.float32)
+    return np.asarray(steps * _step(width), np.float32)
+
+
+def _step(width: int) -> float:
+    """From one of those values to the next."""
+    return _SPACING / math.sqrt(width)
 
 
 def _width(width: int) -> float:

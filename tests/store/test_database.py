@@ -120,6 +120,20 @@ def test_a_connection_at_hand_is_replaced_when_it_broke_and_raises_the_errors_of
         assert third.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_connections_do_not_grow_old(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def processes(database: Database) -> tuple[int, int]:
+        with database.at_hand() as at_hand, database.begin() as connection:
+            return at_hand.info.backend_pid, raw(connection).info.backend_pid
+
+    young = Database(database.engine.url, pool_size=1)
+    assert processes(young) == processes(young)
+    young.close()
+    monkeypatch.setattr("regard.store.database._LIFETIME_S", 0)
+    old = Database(database.engine.url, pool_size=1)
+    assert not set(processes(old)) & set(processes(old))
+    old.close()
+
+
 def test_connections_that_are_out_when_a_database_is_closed_are_closed_when_they_come_back(
     database: Database,
 ) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import psycopg
 import sqlalchemy as sa
@@ -27,6 +27,7 @@ _MIGRATION_LOCK = 0x52656761_7264  # "Regard": one process migrates at a time
 _CONNECT_TIMEOUT_S = 5
 _TRUSTED_S = 0.5  # for so long after its last use a connection is taken to be alive if it is not closed
 _USED = "used"
+_LIFETIME_S = 900  # of a connection: PostgreSQL's process keeps what it has looked up and planned for it, and grows
 _CONNECT_PATIENCE_S = 20.0
 _AT_HAND = 4  # connections for short statements: more than there are cores would wait for each other
 _LOCK_PATIENCE_S = 10  # for another change of the same collection to end
@@ -35,6 +36,14 @@ _CONNECT = {"connect_timeout": _CONNECT_TIMEOUT_S, "options": f"-c lock_timeout=
 
 class DatabaseError(Exception):
     """The database cannot be used; the text tells the operator why."""
+
+
+class _AtHand(NamedTuple):
+    """A connection for short statements, and when it was made and used last, by the monotonic clock."""
+
+    connection: psycopg.Connection[Any]
+    made: float
+    used: float
 
 
 class Database:
@@ -47,12 +56,13 @@ class Database:
             url,
             pool_size=pool_size,
             max_overflow=0,
+            pool_recycle=_LIFETIME_S,
             connect_args=_CONNECT,
             hide_parameters=True,  # they hold embeddings and sealed secrets, and errors are logged
         )
         # Without the messages that begin and end a transaction, which cost as much as a query.
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._at_hand: deque[tuple[psycopg.Connection[Any], float]] = deque()  # and when each was used last
+        self._at_hand: deque[_AtHand] = deque()
         self._places = threading.BoundedSemaphore(_AT_HAND)
         self._embedded = embedded
         sa.event.listen(self.engine, "do_connect", self._connect)
@@ -114,7 +124,8 @@ class Database:
         too. There are few of these connections: wait for nothing else meanwhile.
         """
         with self._places:
-            connection = self._taken()
+            taken = self._taken()
+            connection = taken.connection
             try:
                 yield connection
             except psycopg.Error as error:
@@ -123,19 +134,20 @@ class Database:
                 ) from error
             finally:
                 if not connection.closed:
-                    self._at_hand.append((connection, time.monotonic()))
+                    self._at_hand.append(taken._replace(used=time.monotonic()))
                 if self._closed:  # while this one was out
                     self._close_at_hand()
 
-    def _taken(self) -> psycopg.Connection[Any]:
-        """The connection used last, if it is alive, or a new one."""
+    def _taken(self) -> "_AtHand":
+        """The connection used last, if it is alive and not too old, or a new one."""
         while self._at_hand:
             with suppress(IndexError, psycopg.Error):
-                connection, used = self._at_hand.pop()
-                if self._is_alive(connection, used):
-                    return connection
-                connection.close()
-        return self.connect_apart()
+                last = self._at_hand.pop()
+                if time.monotonic() - last.made < _LIFETIME_S and self._is_alive(last.connection, last.used):
+                    return last
+                last.connection.close()
+        connection, now = self.connect_apart(), time.monotonic()
+        return _AtHand(connection, now, now)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -184,7 +196,7 @@ class Database:
     def _close_at_hand(self) -> None:
         with suppress(IndexError):
             while True:
-                self._at_hand.pop()[0].close()
+                self._at_hand.pop().connection.close()
 
     def _check(self, connection: Any, record: Any, _proxy: Any) -> None:
         """Have a connection replaced whose other end is gone: a restarted database costs a reconnect, not an error."""

@@ -10,22 +10,18 @@ and the refusals cost is in it.
 """
 
 import asyncio
-import base64
 import io
-import json
 import random
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.clients import content_length, encoded, signed
 from benchmarks.figures import note
 from regard.demo import Running, temporary_server
 from regard.settings import Settings
@@ -55,22 +51,6 @@ class Outcome:
         return sum(RAMP_S <= moment < SECONDS for moment in since) / (SECONDS - RAMP_S)
 
 
-def request(server: Running, picture: bytes) -> bytes:
-    """The bytes of a signed DetectFaces; a signature holds for five minutes."""
-    body = json.dumps({"Image": {"Bytes": base64.b64encode(picture).decode()}}).encode()
-    unsigned = AWSRequest(
-        "POST",
-        server.endpoint + "/",
-        {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "RekognitionService.DetectFaces"},
-        body,
-    )
-    key = Credentials(server.key["AccessKeyId"], server.key["SecretAccessKey"])
-    SigV4Auth(key, "rekognition", Settings().region).add_auth(unsigned)
-    host = server.endpoint.removeprefix("http://")
-    lines = "".join(f"{name}: {value}\r\n" for name, value in unsigned.headers.items())
-    return f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode() + body
-
-
 class Client:
     """Sends one request after another over connections that are kept."""
 
@@ -85,9 +65,8 @@ class Client:
         reader, writer = await asyncio.open_connection(*self._where) if fresh else self._idle.pop()
         try:
             writer.write(data)
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            length = int(head.partition("content-length:")[2].partition("\r\n")[0])
-            await reader.readexactly(length)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            await reader.readexactly(content_length(head))
         except (ConnectionError, asyncio.IncompleteReadError):
             writer.close()
             if fresh:
@@ -96,8 +75,8 @@ class Client:
                 await self.send(data, outcome)
             return
         self._idle.append((reader, writer))
-        code = head.split()[1]
-        outcome.codes["throttled" if "throttlingexception" in head else code] += 1
+        code = head.split()[1].decode()
+        outcome.codes["throttled" if b"throttlingexception" in head else code] += 1
         if code == "200":
             outcome.moments.append(time.perf_counter())
             outcome.latencies.append(outcome.moments[-1] - started)
@@ -155,7 +134,8 @@ def main() -> None:
     for column in ("Load", "Offered/s", "Goodput/s", "Of peak", "p50 ms", "p99 ms", "Throttled", "Other"):
         table.add_column(column, justify="right")
     with temporary_server(settings, REGARD_LOG_LEVEL="ERROR") as server:
-        found = measured(server, request(server, picture.getvalue()))
+        image = {"Image": {"Bytes": encoded(picture.getvalue())}}
+        found = measured(server, signed(server, "DetectFaces", image))
     goodput = {name: float(np.mean([outcome.goodput for outcome in outcomes])) for name, outcomes in found.items()}
     for name, outcomes in found.items():
         codes: Counter[str] = sum((outcome.codes for outcome in outcomes), Counter())

@@ -2,22 +2,22 @@
 
     python -m benchmarks.serving [WORD …]
 
-measures all operations, or those whose names contain a word. Requests are signed beforehand and sent by plain HTTP
-clients in one process, so that the clients take little of the machine. The ratio is the time of a request over the
-time of the same decoding and networks called directly in a process of their own, for one client; for eight clients it
-is the bare throughput over the server's. Both are measured by turns, and a ratio is the median of the turns', so that
-other work on the machine counts little. The last two columns are the processor time that a request takes, bare, and in
-the server with its database, over the bare: what is left of the other ratio where something else keeps the cores busy.
+measures all operations, or those whose names contain a word. Requests are made and signed beforehand, and sent over
+plain sockets from one process, so that the clients take little of the machine. The ratio is the time of a request over
+the time of the same decoding and networks called directly in a process of their own, for one client; for eight clients
+it is the bare throughput over the server's. Both are measured by turns, and a ratio is the median of the turns', so
+that other work on the machine counts little. The last two columns are the processor time that a request takes, bare,
+and in the server with its database, over the bare: what is left of the other ratio where something else keeps the cores
+busy.
 """
 
-import base64
-import http.client
 import io
-import json
+import itertools
 import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +25,11 @@ from typing import Any
 
 import numpy as np
 import psutil
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.clients import Connection, encoded, signed
 from benchmarks.figures import note
 from regard.demo import Running, temporary_server
 from regard.media.images import decode
@@ -46,6 +44,7 @@ CLIENTS = (1, 8)
 SECONDS = 2.0  # of a turn
 TURNS = 3
 WARM_UP = 3
+AHEAD = 250  # requests that are made before a load where no two are alike
 FILLED, SEARCHED = "filled", "searched"  # collections
 NOTHING: frozenset[str] = frozenset()
 
@@ -214,36 +213,35 @@ def together(turns: Sequence[Measured]) -> Measured:
     )
 
 
-def sender(server: Running, scenario: Scenario, data: bytes) -> Callable[[int], None]:
-    """A function that sends the request of a number over a connection of its thread."""
-    host, key = server.endpoint.removeprefix("http://"), server.key
-    image = base64.b64encode(data).decode()
-    local = threading.local()
-    signer = SigV4Auth(Credentials(key["AccessKeyId"], key["SecretAccessKey"]), "rekognition", key["Region"])
-    signed: dict[bytes, dict[str, str]] = {}
+class Sender:
+    """Sends the requests of a scenario, each from a connection of its thread."""
 
-    def send(number: int) -> None:
-        body = json.dumps(scenario.request(image, number)).encode()
-        if body not in signed:
-            headers = {
-                "Content-Type": "application/x-amz-json-1.1",
-                "X-Amz-Target": f"RekognitionService.{scenario.operation}",
-            }
-            request = AWSRequest("POST", f"{server.endpoint}/", headers, body)
-            signer.add_auth(request)
-            signed[body] = dict(request.headers)
-        if not hasattr(local, "connection"):
-            local.connection = http.client.HTTPConnection(host)
+    def __init__(self, server: Running, scenario: Scenario, data: bytes) -> None:
+        self._server, self._scenario, self._image = server, scenario, encoded(data)
+        self._numbers = itertools.count()
+        self._alike = scenario.request("", 0) == scenario.request("", 1)
+        self._ready: deque[bytes] = deque()
+        self._local = threading.local()
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Make the requests of the next load, of which none was sent before unless all are alike."""
+        self._ready.clear()
+        for _ in range(1 if self._alike else AHEAD):
+            self._ready.append(self._signed())
+
+    def _signed(self) -> bytes:
+        parameters = self._scenario.request(self._image, next(self._numbers))
+        return signed(self._server, self._scenario.operation, parameters)
+
+    def __call__(self, _: int) -> None:
+        if not hasattr(self._local, "connection"):
+            self._local.connection = Connection(self._server)
         try:
-            local.connection.request("POST", "/", body, signed[body])
-        except ConnectionError:  # the server closes a connection that was idle
-            local.connection.close()
-            local.connection.request("POST", "/", body, signed[body])
-        response = local.connection.getresponse()
-        content = response.read()
-        assert response.status == 200, content
-
-    return send
+            request = self._ready[0] if self._alike else self._ready.popleft()
+        except IndexError:
+            request = self._signed()
+        self._local.connection.ask(request)
 
 
 def peak_memory(pid: int) -> float:
@@ -301,15 +299,13 @@ def main() -> None:
         for scenario in wanted:
             for width in scenario.widths:
                 data = photo(width, photos, scenario.photo)
-                send = sender(server, scenario, data)
+                send = Sender(server, scenario, data)
                 for clients in CLIENTS:
-                    turns = [
-                        (
-                            load(lambda _, s=scenario, d=data: s.bare(engines, d), clients),
-                            load(send, clients, pids=lambda: processes(server)),
-                        )  # type: ignore[misc]
-                        for _ in range(TURNS)
-                    ]
+                    turns = []
+                    for _ in range(TURNS):
+                        send.prepare()
+                        alone = load(lambda _, s=scenario, d=data: s.bare(engines, d), clients)  # type: ignore[misc]
+                        turns.append((alone, load(send, clients, pids=lambda: processes(server))))
                     bare, measured = (together(side) for side in zip(*turns, strict=True))
                     ratio = np.median(
                         [

@@ -3,6 +3,7 @@
 import base64
 import json
 import socket
+from http.client import HTTPResponse
 from typing import Any
 
 from botocore.auth import SigV4Auth
@@ -11,7 +12,11 @@ from botocore.credentials import Credentials
 
 from regard.demo import Running
 
-_PIECE = 1 << 16
+
+def address(server: Running) -> tuple[str, int]:
+    """The host and port of a server."""
+    host, _, port = server.endpoint.removeprefix("http://").partition(":")
+    return host, int(port)
 
 
 def encoded(picture: bytes) -> str:
@@ -35,42 +40,29 @@ class Connection:
     """One client's connection, which is kept."""
 
     def __init__(self, server: Running) -> None:
-        host, _, port = server.endpoint.removeprefix("http://").partition(":")
-        self._where = host, int(port)
+        self._address = address(server)
         self._socket: socket.socket | None = None
 
     def ask(self, request: bytes) -> None:
         """Send a request and read the answer. Raises AssertionError if it is none with a result."""
         try:
-            answer = self._exchange(request)
+            status, content = self._exchange(request)
         except ConnectionError:  # the server closes one that was idle
             self.close()
-            answer = self._exchange(request)
-        assert answer.startswith(b"HTTP/1.1 200 "), answer
+            status, content = self._exchange(request)
+        assert status == 200, content
 
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
-    def _exchange(self, request: bytes) -> bytes:
-        """The head and body of the response."""
+    def _exchange(self, request: bytes) -> tuple[int, bytes]:
+        """The status and body of the response."""
         if self._socket is None:
-            self._socket = socket.create_connection(self._where)
+            self._socket = socket.create_connection(self._address)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(request)
-        answer, size = b"", None
-        while size is None or len(answer) < size:
-            piece = self._socket.recv(_PIECE)
-            if not piece:
-                raise ConnectionResetError
-            answer += piece
-            head, end, _ = answer.partition(b"\r\n\r\n")
-            if size is None and end:
-                size = len(head) + len(end) + content_length(head)
-        return answer
-
-
-def content_length(head: bytes) -> int:
-    """What the head of a response says of its body."""
-    return int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+        response = HTTPResponse(self._socket)
+        response.begin()
+        return response.status, response.read()

@@ -21,7 +21,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.clients import content_length, encoded, signed
+from benchmarks.clients import address, encoded, signed
 from benchmarks.figures import note
 from regard.demo import Running, temporary_server
 from regard.settings import Settings
@@ -55,8 +55,7 @@ class Client:
     """Sends one request after another over connections that are kept."""
 
     def __init__(self, server: Running) -> None:
-        host, _, port = server.endpoint.removeprefix("http://").partition(":")
-        self._where = host, int(port)
+        self._where = address(server)
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def send(self, data: bytes, outcome: Outcome) -> None:
@@ -65,8 +64,9 @@ class Client:
         reader, writer = await asyncio.open_connection(*self._where) if fresh else self._idle.pop()
         try:
             writer.write(data)
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            await reader.readexactly(content_length(head))
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            length = int(head.partition("content-length:")[2].partition("\r\n")[0])
+            await reader.readexactly(length)
         except (ConnectionError, asyncio.IncompleteReadError):
             writer.close()
             if fresh:
@@ -75,8 +75,8 @@ class Client:
                 await self.send(data, outcome)
             return
         self._idle.append((reader, writer))
-        code = head.split()[1].decode()
-        outcome.codes["throttled" if b"throttlingexception" in head else code] += 1
+        code = head.split()[1]
+        outcome.codes["throttled" if "throttlingexception" in head else code] += 1
         if code == "200":
             outcome.moments.append(time.perf_counter())
             outcome.latencies.append(outcome.moments[-1] - started)

@@ -225,9 +225,8 @@ class Sender:
         self.prepare()
 
     def prepare(self) -> None:
-        """Make the requests of the next load, of which none was sent before unless all are alike."""
-        self._ready.clear()
-        for _ in range(1 if self._alike else AHEAD):
+        """Make what is missing of the requests of the next load, of which none is sent twice unless all are alike."""
+        while len(self._ready) < (1 if self._alike else AHEAD):
             self._ready.append(self._signed())
 
     def _signed(self) -> bytes:

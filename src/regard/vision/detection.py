@@ -42,6 +42,7 @@ _TURNED_SIZE = 640
 Rows = NDArray[np.float32]
 """[n, 16]: left, top, right, bottom, five times x and y, score, priority among overlapping rows."""
 _SCORE, _PRIORITY = 14, 15
+_NOTHING: Rows = np.empty((0, 16), np.float32)
 _Floats = NDArray[np.floating]
 _Outputs = Mapping[str, NDArray[np.float32]]
 
@@ -102,9 +103,10 @@ class Detector:
                     shapes={0: (1, 3, side, side)},
                     cache=cache,
                 )
-                for side in ([-1] if description.any_size else sizes)
+                # One for each size though it takes any: to see another shape than the last one costs up to a third.
+                for side in ([-1] * len(sizes) if description.any_size else sizes)
             ]
-            self._sessions = dict(zip(sizes, sessions * len(sizes), strict=False))
+            self._sessions = dict(zip(sizes, sessions, strict=True))
             for size in sizes:
                 self._run(np.zeros((size, size, 3), np.uint8), size)
         except (RuntimeError, KeyError, ValueError) as error:
@@ -221,7 +223,7 @@ def _decode_yunet(outputs: _Outputs, shape: tuple[int, int], description: Detect
 
     The score is the geometric mean of the network's two, as OpenCV's FaceDetectorYN takes it.
     """
-    found = []
+    found = [_NOTHING]
     for stride in description.strides:
         cells = _cells(shape, stride, 1)
         kind, objectness, box, points = (
@@ -230,6 +232,8 @@ def _decode_yunet(outputs: _Outputs, shape: tuple[int, int], description: Detect
         )
         score = np.sqrt(np.clip(kind, 0, 1) * np.clip(objectness, 0, 1))[:, 0]
         hit = np.flatnonzero(score >= description.threshold)
+        if not hit.size:
+            continue
         centre = cells[hit] + box[hit, :2]
         half = np.exp(box[hit, 2:]) / 2
         keypoints = cells[hit, None] + points[hit].reshape(-1, 5, 2)
@@ -242,12 +246,14 @@ def _decode_scrfd(outputs: _Outputs, shape: tuple[int, int], description: Detect
 
     The outputs have no dependable names; each is known by its number of rows and columns.
     """
-    found = []
+    found = [_NOTHING]
     by_shape = {(value.size // value.shape[-1], value.shape[-1]): value for value in outputs.values()}
     for stride in description.strides:
         cells = _cells(shape, stride, description.anchors)
         score, box, points = (by_shape[len(cells), columns].reshape(-1, columns) for columns in (1, 4, 10))
         hit = np.flatnonzero(score[:, 0] >= description.threshold)
+        if not hit.size:
+            continue
         near, far = cells[hit] - box[hit, :2], cells[hit] + box[hit, 2:]
         keypoints = cells[hit, None] + points[hit].reshape(-1, 5, 2)
         found.append(_rows(near, far, keypoints, score[hit, 0], stride))

@@ -137,7 +137,7 @@ class _OpenVino:
             # Shared outputs are views of the request's memory, so that only the copy for the caller is made.
             with self._seconds.time():
                 answers = request.infer(dict(enumerate(inputs)), share_inputs=True, share_outputs=True)
-            return tuple(np.array(answers[i]) for i in range(len(self.outputs)))
+            return tuple(np.array(answer) for answer in answers.to_tuple())
         finally:
             self._idle.put(request)
 

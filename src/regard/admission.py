@@ -6,16 +6,17 @@ known; SDKs try again later. A client that is silent in the middle of a request 
 client has gone before its turn is not carried out.
 """
 
+import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 import structlog
 from anyio import CapacityLimiter
 from starlette.requests import ClientDisconnect
-from starlette.requests import Request as HttpRequest
+from starlette.types import Receive
 
 from regard import metrics
 from regard.settings import Settings
@@ -59,8 +60,6 @@ class Admission:
         self._waiting = 0
         self._refused = 0
         self._said = -math.inf
-        self.threads = CapacityLimiter(math.inf)
-        """For who has a turn: threads are bounded by the turns."""
 
     @contextmanager
     def room(self) -> Iterator[Room]:
@@ -78,28 +77,28 @@ class Admission:
         self._free -= nbytes
         metrics.BODIES_HELD.inc(nbytes)
 
-    async def body(self, http: HttpRequest, room: Room) -> bytes:
-        """The body of a request.
+    async def body(self, headers: Iterable[tuple[str, str]], receive: Receive, room: Room) -> bytes:
+        """The body of a request, of which the names of headers are in lower case.
 
         Raises ThrottlingException, InvalidParameterException for a body that is larger than any valid one, SlowClient,
         and ClientDisconnect.
         """
-        announced = int(http.headers.get("content-length", 0))
+        announced = next((int(value) for name, value in headers if name == "content-length"), 0)
         self._check_size(announced)
         if self._waiting >= self._places and self._turns.available_tokens < 1:
             raise self._throttled("queue")
         room.take(announced)
         with metrics.READING.track_inprogress():
-            return await self._received(http, room)
+            return await self._received(receive, room)
 
-    async def _received(self, http: HttpRequest, room: Room) -> bytes:
+    async def _received(self, receive: Receive, room: Room) -> bytes:
         chunks: list[bytes] = []
         size, started, more = 0, time.monotonic(), True
         while more:
             slowest = started + self._patience_s + size / SLOWEST_BYTES_PER_S
             try:
-                with anyio.fail_after(min(self._patience_s, slowest - time.monotonic())):
-                    message = await http.receive()
+                async with asyncio.timeout(min(self._patience_s, slowest - time.monotonic())):
+                    message = await receive()
             except TimeoutError:
                 metrics.REFUSED.labels("slow").inc()
                 raise SlowClient from None
@@ -121,7 +120,7 @@ class Admission:
             raise InvalidParameterException(f"The request is larger than {MAX_BODY_BYTES} bytes.")
 
     @asynccontextmanager
-    async def turn(self, http: HttpRequest) -> AsyncIterator[None]:
+    async def turn(self, receive: Receive) -> AsyncIterator[None]:
         """The time in which a request whose body has been read is carried out.
 
         Raises ThrottlingException, and ClientDisconnect if the client goes while it waits.
@@ -132,7 +131,7 @@ class Admission:
         except anyio.WouldBlock:
             if self._waiting >= self._places:
                 raise self._throttled("queue") from None
-            await self._wait(http, borrower)
+            await self._wait(receive, borrower)
         metrics.WAIT_SECONDS.observe(time.monotonic() - arrived)
         try:
             with metrics.IN_FLIGHT.track_inprogress():
@@ -140,12 +139,12 @@ class Admission:
         finally:
             self._turns.release_on_behalf_of(borrower)
 
-    async def _wait(self, http: HttpRequest, borrower: object) -> None:
+    async def _wait(self, receive: Receive, borrower: object) -> None:
         gone = its_turn = False
 
         async def watch() -> None:
             nonlocal gone
-            while (await http.receive())["type"] != "http.disconnect":
+            while (await receive())["type"] != "http.disconnect":
                 pass
             gone = True
             tasks.cancel_scope.cancel()

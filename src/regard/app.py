@@ -4,10 +4,13 @@ A request goes one way: wire → use → operations, and back; `use.chain` says 
 synchronous and run in threads; the networks in them release the GIL.
 """
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from typing import TypeVar
 
 import structlog
@@ -20,6 +23,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from regard import metrics
@@ -63,46 +67,80 @@ T = TypeVar("T")
 log = structlog.get_logger("regard")
 
 
-def create_app(services: Services, readiness: Readiness | None = None) -> Starlette:
+def create_app(services: Services, readiness: Readiness | None = None) -> ASGIApp:
     """The application over running services."""
-    ready = readiness or Readiness(services.database)
-    admission = Admission(services.settings)
-    stages = every_stage(services)
     keeper = Keeper(services.audit, services.settings)
+    aws, others = Aws(services, keeper), _others(services, keeper, readiness or Readiness(services.database))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked = scope["type"] == "http" and scope["path"] == "/" and scope["method"] == "POST"
+        await (aws if asked else others)(scope, receive, send)
+
+    return app
+
+
+class Aws:
+    """What `POST /` is answered by. ASGI without Starlette, whose way to it takes as much time as HTTP itself."""
+
+    def __init__(self, services: Services, keeper: Keeper) -> None:
+        self._services, self._refusals = services, keeper.refusals
+        self._admission = Admission(services.settings)
+        self._threads = ThreadPoolExecutor(services.settings.requests_at_once, "request")
+        self._stages = every_stage(services)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = str(uuid.uuid4())
+        try:
+            response = await self._response(scope, receive, request_id)
+        except ClientDisconnect:
+            response = Response(400, [("content-length", "0")], b"")
+        except SlowClient:
+            response = Response(408, [("connection", "close"), ("content-length", "0")], b"")
+        except ServiceError as refused:
+            self._refusals.count(Kind(refused.code, _client_ip(scope)))
+            metrics.REQUESTS.labels(metrics.UNKNOWN, refused.code).inc()
+            response = protocol.failure(refused, request_id)
+        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+
+    async def _response(self, scope: Scope, receive: Receive, request_id: str) -> Response:
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        with self._admission.room() as room:
+            body = await self._admission.body(headers, receive, room)
+            async with self._admission.turn(receive):
+                request = Request(
+                    scope["method"],
+                    scope["path"],
+                    scope["query_string"].decode("latin-1"),
+                    headers,
+                    body,
+                    _client_ip(scope),
+                )
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._threads,
+                    copy_context().run,  # what is bound to the log lines of a request ends with it
+                    answer,
+                    self._services,
+                    self._stages,
+                    self._refusals,
+                    request,
+                    request_id,
+                )
+
+
+def _client_ip(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else ""
+
+
+def _others(services: Services, keeper: Keeper, ready: Readiness) -> Starlette:
+    """What is there for operators and for people."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await run_sync(keeper.start)
         yield
         await run_sync(keeper.stop)
-
-    async def aws(http: HttpRequest) -> HttpResponse:
-        request_id = str(uuid.uuid4())
-        client_ip = http.client.host if http.client else ""
-        try:
-            with admission.room() as room:
-                body = await admission.body(http, room)
-                async with admission.turn(http):
-                    request = Request(
-                        http.method,
-                        http.url.path,
-                        http.url.query,
-                        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in http.headers.raw],
-                        body,
-                        client_ip,
-                    )
-                    response = await run_sync(
-                        answer, services, stages, keeper.refusals, request, request_id, limiter=admission.threads
-                    )
-        except ClientDisconnect:
-            return HttpResponse(status_code=400)
-        except SlowClient:
-            return HttpResponse(status_code=408, headers={"connection": "close"})
-        except ServiceError as refused:
-            keeper.refusals.count(Kind(refused.code, client_ip))
-            metrics.REQUESTS.labels(metrics.UNKNOWN, refused.code).inc()
-            response = protocol.failure(refused, request_id)
-        return HttpResponse(response.body, response.status, dict(response.headers))
 
     async def healthz(_: HttpRequest) -> HttpResponse:
         return PlainTextResponse("ok\n")
@@ -116,7 +154,6 @@ def create_app(services: Services, readiness: Readiness | None = None) -> Starle
 
     return Starlette(
         routes=[
-            Route("/", aws, methods=["POST"]),
             Route("/-/healthz", healthz),
             Route("/-/readyz", readyz),
             *metrics_routes(services),

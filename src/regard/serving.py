@@ -15,7 +15,7 @@ from types import FrameType
 
 import structlog
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from regard.http import BoundedHttp
 from regard.readiness import Readiness
@@ -51,7 +51,7 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
 
 
-def run(app: Starlette, settings: Settings, readiness: Readiness) -> None:
+def run(app: ASGIApp, settings: Settings, readiness: Readiness) -> None:
     """Serve until a signal ends it, which is passed on to the handler that was there before."""
     _allow_many_connections()
     config = uvicorn.Config(

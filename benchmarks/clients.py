@@ -3,14 +3,16 @@
 import base64
 import json
 import socket
-from http.client import HTTPResponse
 from typing import Any
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from httptools import HttpResponseParser
 
 from regard.demo import Running
+
+_AT_ONCE = 1 << 18  # bytes
 
 
 def address(server: Running) -> tuple[str, int]:
@@ -63,6 +65,24 @@ class Connection:
             self._socket = socket.create_connection(self._address)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(request)
-        response = HTTPResponse(self._socket)
-        response.begin()
-        return response.status, response.read()
+        answer = _Answer()
+        parser = HttpResponseParser(answer)
+        while not answer.complete:
+            if not (read := self._socket.recv(_AT_ONCE)):
+                raise ConnectionResetError
+            parser.feed_data(read)
+        return parser.get_status_code(), bytes(answer.body)
+
+
+class _Answer:
+    """What the parser of uvicorn, which takes a tenth of the time that `http.client` does, tells of an answer."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.complete = False
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.complete = True

@@ -60,8 +60,8 @@ def chain(count: int, key: bytes) -> Iterator[Record]:
     """
     request_ids = "00000000-0000-4000-8000-%012x"
     facts = records.checked(TYPICAL | {"request_id": request_ids % 0})
-    now, previous = datetime.now(UTC), records.NO_HASH
-    first = records.chained(records.START, "request", facts, now, key).content
+    ts, previous = records.timestamp(datetime.now(UTC)), records.NO_HASH
+    first = records.chained(records.START, "request", facts, ts, key).content
     link, request_id, number = (b'"prev_hash":"', b'"request_id":"', b'"seq":')
     before, rest = first.split(link, 1)
     between, rest = rest[2 * len(previous) :].split(request_id, 1)

@@ -8,7 +8,6 @@ separated by spaces. The list says all of that itself: nothing about a person is
 """
 
 import csv
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -126,7 +125,7 @@ def main_face(engine: FaceEngine, file: Path) -> NewFace | str:
     """The largest face of a picture, or why there is none to be had."""
     try:
         data = file.read_bytes()
-        picture = Picture(images.decode(data), hashlib.sha256(data).digest())
+        picture = Picture(images.decode(data), data)
     except (OSError, images.ImageError) as error:
         return str(error)
     found = engine.describe(picture.pixels, engine.detect(picture.pixels)[:1], frozenset())

@@ -112,7 +112,7 @@ def test_a_connection_at_hand_is_replaced_when_it_broke_and_raises_the_errors_of
         same.execute("SELECT pg_terminate_backend(pg_backend_pid())")
     assert caught.value.connection_invalidated
     with database.at_hand() as second:
-        pid = second.info.backend_pid
+        pid = second.connection.info.backend_pid
     with database.begin() as connection:
         connection.exec_driver_sql("SELECT pg_terminate_backend(%s, 5000)", (pid,))
     with database.at_hand() as third:
@@ -120,10 +120,21 @@ def test_a_connection_at_hand_is_replaced_when_it_broke_and_raises_the_errors_of
         assert third.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_a_connection_at_hand_does_not_hold_a_long_answer(database: Database) -> None:
+    with database.at_hand() as short:
+        short.execute("SELECT generate_series(1, 100)")
+    with database.at_hand() as long:
+        assert long is short
+        long.execute("SELECT generate_series(1, 101)")
+    with database.at_hand() as other:
+        assert other is not long
+        assert other.connection is long.connection
+
+
 def test_connections_do_not_grow_old(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def processes(database: Database) -> tuple[int, int]:
         with database.at_hand() as at_hand, database.begin() as connection:
-            return at_hand.info.backend_pid, raw(connection).info.backend_pid
+            return at_hand.connection.info.backend_pid, raw(connection).info.backend_pid
 
     young = Database(database.engine.url, pool_size=1)
     assert processes(young) == processes(young)
@@ -143,7 +154,7 @@ def test_connections_that_are_out_when_a_database_is_closed_are_closed_when_they
         other.close()
         assert connection.scalar(sa.text("SELECT 1")) == 1
         assert at_hand.execute("SELECT 1").fetchone() == (1,)
-    assert at_hand.closed
+    assert at_hand.connection.closed
     assert pooled.closed
 
 

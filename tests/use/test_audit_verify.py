@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regard.store import audit as stored
-from regard.store.audit import Connection, Record
+from regard.store.audit import Connection, Head, Record
 from regard.store.database import Database, raw
 from regard.use.audit import AuditError, AuditLog, checkpoints, records, spans
 from regard.use.audit import verify as verifying
@@ -225,7 +225,8 @@ def test_a_record_appended_without_the_master_key_is_named(log: AuditLog) -> Non
     def change(connection: Connection) -> None:
         head = stored.head(connection)
         assert head is not None
-        forged = records.chained(head, "request", {"op": "DetectFaces"}, log._clock(), os.urandom(32))
+        ts = records.timestamp(log._clock())
+        forged = records.chained(head, "request", {"op": "DetectFaces"}, ts, os.urandom(32))
         stored.append(connection, [forged])
 
     assert named(after(log, change)) == [RECORDS + 1]
@@ -259,7 +260,9 @@ def test_a_log_written_anew_from_a_record_on_differs_from_what_was_signed(log: A
 
     def change(connection: Connection) -> None:
         before = stored.find(connection, seq - 1)
-        head = records.START if before is None else records.following(before)
+        head = records.START
+        if before is not None:
+            head = Head(before.seq, before.hash, records.facts(before.content)["ts"])
         connection.execute("DELETE FROM audit_records WHERE seq >= %s", (seq,))
         connection.execute("DELETE FROM audit_nodes WHERE (index + 1) * 256 >= %s", (seq,))
         connection.execute("DELETE FROM audit_checkpoints WHERE size >= %s", (seq,))

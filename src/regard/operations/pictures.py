@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,17 @@ from regard.wire.errors import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Picture:
-    """Upright RGB pixels uint8 [h, w, 3] and the SHA-256 of the file that they came from."""
+    """Upright RGB pixels uint8 [h, w, 3] and the file that they came from."""
 
     pixels: NDArray[np.uint8]
-    digest: bytes
+    file: bytes
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The SHA-256 of the file."""
+        return hashlib.sha256(self.file).digest()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,7 +68,7 @@ def load(context: Context, image: dict[str, Any], limits: Limits = GENERAL) -> P
         raise InvalidParameterException(str(error)) from None
     except images.TooManyImages:
         raise ThrottlingException from None
-    return Picture(pixels, hashlib.sha256(data).digest())
+    return Picture(pixels, data)
 
 
 def _read(context: Context, image: dict[str, Any], limits: Limits) -> bytes:

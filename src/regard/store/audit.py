@@ -14,7 +14,10 @@ from typing import Any
 
 import psycopg
 
+from regard.store.database import Asked
+
 Connection = psycopg.Connection[Any]
+Cursor = psycopg.Cursor[Any]
 
 _HEAD_LOCK = 0x41756469_74  # "Audit"
 _SERVER_LOCKS = 0x4175_6469  # the class of locks that say which processes live
@@ -23,7 +26,7 @@ _HEAD = """
 _TIME = """
     SELECT convert_from(content, 'UTF8')::json ->> 'ts' FROM audit_records WHERE seq >= %s ORDER BY seq LIMIT 1"""
 _APPEND = (
-    "SELECT audit_append(%s, %b, %b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[], %t::bigint[], %s, %t::bigint[])"
+    "SELECT audit_append(%s, %b, %t::bigint[], %t::bytea[], %t::bytea[], %t::bytea[], %t::bigint[], %s, %t::bigint[])"
 )
 _COPY = """
     COPY (SELECT seq, content, hash, seal FROM audit_records WHERE seq BETWEEN %s AND %s ORDER BY seq)
@@ -39,11 +42,16 @@ _DIGEST_LENGTH = _DIGEST_BYTES.to_bytes(4, "big")
 _INSERT = """
     INSERT INTO audit_records (seq, content, hash, seal)
     SELECT * FROM unnest(%b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[])"""
-_ADD_SALTS = """
-    WITH unhurried AS (SELECT set_config('synchronous_commit', 'off', true))
-    INSERT INTO audit_pseudonyms (lookup, salt)
-    SELECT new.lookup, new.salt FROM unhurried, unnest(%s::bytea[], %s::bytea[]) AS new (lookup, salt)
-    ON CONFLICT DO NOTHING RETURNING lookup, salt"""
+_KEPT_OR_ADDED = """
+    WITH unhurried AS (SELECT set_config('synchronous_commit', 'off', true)),
+    added AS (
+        INSERT INTO audit_pseudonyms (lookup, salt)
+        SELECT new.lookup, new.salt
+        FROM unhurried, unnest(%(lookups)t::bytea[], %(salts)t::bytea[]) AS new (lookup, salt)
+        ON CONFLICT DO NOTHING RETURNING lookup, salt
+    )
+    SELECT lookup, salt FROM added
+    UNION ALL SELECT lookup, salt FROM audit_pseudonyms WHERE lookup = ANY (%(lookups)t::bytea[])"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +130,7 @@ def append(connection: Connection, records: Sequence[Record]) -> None:
 
 
 def append_to(
-    connection: Connection,
+    cursor: Cursor,
     head: Head,
     records: Sequence[Record],
     opened: Sequence[int],
@@ -131,9 +139,31 @@ def append_to(
 ) -> bool:
     """Add records, open and close intents, and commit, all in one round trip; False, with nothing done, if `head` is
     not the end of the log any more. The function of the database holds the lock."""
-    columns = ([getattr(record, name) for record in records] for name in ("seq", "content", "hash", "seal"))
-    row = connection.execute(_APPEND, (head.seq, head.hash, *columns, list(opened), server, list(closed))).fetchone()
+    row = cursor.execute(
+        _APPEND,
+        (
+            head.seq,
+            head.hash,
+            _numbers([record.seq for record in records]),
+            _bytes([record.content for record in records]),
+            _bytes([record.hash for record in records]),
+            _bytes([record.seal for record in records]),
+            _numbers(opened),
+            server,
+            _numbers(closed),
+        ),
+    ).fetchone()
     return row == (True,)
+
+
+def _numbers(values: Sequence[int]) -> str:
+    """A bigint[] as PostgreSQL reads it. Psycopg takes as long to write six arrays as PostgreSQL to append a record."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _bytes(values: Sequence[bytes]) -> str:
+    """A bytea[] as PostgreSQL reads it."""
+    return "{" + ",".join(f'"\\\\x{value.hex()}"' for value in values) + "}"
 
 
 def hashes(connection: Connection, first: int, last: int) -> list[bytes]:
@@ -266,19 +296,21 @@ def orphaned(connection: Connection) -> Iterator[list[int]]:
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", (_SERVER_LOCKS, server))
 
 
-def salts(connection: Connection, lookups: Sequence[bytes]) -> dict[bytes, bytes]:
+def salts(connection: Asked, lookups: Sequence[bytes]) -> dict[bytes, bytes]:
     """The salts that there are, by lookup."""
     return dict(
         connection.execute("SELECT lookup, salt FROM audit_pseudonyms WHERE lookup = ANY (%s)", (list(lookups),))
     )
 
 
-def add_salts(connection: Connection, salts: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """Keep salts by lookup, except where another process was first; those that are kept. One statement, which commits
-    by itself, and does not wait for the disk: the record that is written with them does, and what is committed before
-    it is on disk then, too. In one order, so that two cannot wait for each other."""
+def kept_or_added(connection: Asked, salts: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The salts that there are, by lookup, and those given for lookups that have none, which are kept now. One that
+    another process keeps at the same time is missing. One statement, which commits by itself, and does not wait for the
+    disk: the record that is written with them does, and what is committed before it is on disk then, too. In one order,
+    so that two cannot wait for each other."""
     lookups = sorted(salts)
-    return dict(connection.execute(_ADD_SALTS, (lookups, [salts[lookup] for lookup in lookups])))
+    values = {"lookups": _bytes(lookups), "salts": _bytes([salts[lookup] for lookup in lookups])}
+    return dict(connection.execute(_KEPT_OR_ADDED, values))
 
 
 def remove_salts(connection: Connection, lookups: Sequence[bytes]) -> int:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
+from regard.store.database import Asked, short
 from regard.store.tables import collections, text_of
 
 
@@ -60,7 +60,7 @@ def create(connection: Connection, account_id: str | None, collection_id: str, f
     return connection.execute(statement).first() is not None
 
 
-def find(connection: psycopg.Connection[Any], account_id: str | None, collection_id: str) -> Collection | None:
+def find(connection: Asked, account_id: str | None, collection_id: str) -> Collection | None:
     """The collection of that name, of the deployment itself without an account."""
     statement, parameters = _named(account_id, collection_id)
     row = connection.execute(statement, parameters).fetchone()
@@ -70,7 +70,8 @@ def find(connection: psycopg.Connection[Any], account_id: str | None, collection
 def lock(connection: Connection, account_id: str | None, collection_id: str) -> Collection | None:
     """The same to change it: other writers wait until this transaction ends."""
     statement, parameters = _named(account_id, collection_id)
-    row = connection.exec_driver_sql(f"{statement} FOR UPDATE", parameters).first()
+    with short(connection) as cursor:
+        row = cursor.execute(f"{statement} FOR UPDATE", parameters).fetchone()
     return None if row is None else Collection(*row)
 
 

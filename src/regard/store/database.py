@@ -29,6 +29,7 @@ _TRUSTED_S = 0.5  # for so long after its last use a connection is taken to be a
 _USED = "used"
 _LIFETIME_S = 300  # of a connection: PostgreSQL's process keeps what it has looked up and planned for it, and grows
 _CONNECT_PATIENCE_S = 20.0
+_FEW_ROWS = 100  # whose embeddings are 200 kB
 _AT_HAND = 4  # connections for short statements: more than there are cores would wait for each other
 _LOCK_PATIENCE_S = 10  # for another change of the same collection to end
 _CONNECT = {"connect_timeout": _CONNECT_TIMEOUT_S, "options": f"-c lock_timeout={_LOCK_PATIENCE_S}s"}
@@ -38,10 +39,14 @@ class DatabaseError(Exception):
     """The database cannot be used; the text tells the operator why."""
 
 
-class _AtHand(NamedTuple):
-    """A connection for short statements, and when it was made and used last, by the monotonic clock."""
+Asked = psycopg.Connection[Any] | psycopg.Cursor[Any]
+"""What short statements are executed by: psycopg's connection, or a cursor of one, which spares making another."""
 
-    connection: psycopg.Connection[Any]
+
+class _AtHand(NamedTuple):
+    """A cursor for short statements, and when its connection was made and used last, by the monotonic clock."""
+
+    cursor: psycopg.Cursor[Any]
     made: float
     used: float
 
@@ -117,24 +122,24 @@ class Database:
             yield connection
 
     @contextmanager
-    def at_hand(self) -> Iterator[psycopg.Connection[Any]]:
-        """Psycopg's own connection for short statements that every request makes, each of which commits by itself.
+    def at_hand(self) -> Iterator[psycopg.Cursor[Any]]:
+        """Psycopg's own cursor for short statements that every request makes, each of which commits by itself.
 
-        SQLAlchemy's way to them takes twice as long as PostgreSQL does to answer. The errors are SQLAlchemy's here,
-        too. There are few of these connections: wait for nothing else meanwhile.
+        SQLAlchemy's way to them takes twice as long as PostgreSQL does to answer, and a cursor for each half as long.
+        The errors are SQLAlchemy's here, too. There are few of these connections: wait for nothing else meanwhile.
         """
         with self._places:
             taken = self._taken()
-            connection = taken.connection
+            connection = taken.cursor.connection
             try:
-                yield connection
-            except psycopg.Error as error:
-                raise sa.exc.DBAPIError.instance(
-                    None, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=connection.closed
-                ) from error
+                with _errors_of_sqlalchemy(connection):
+                    yield taken.cursor
             finally:
                 if not connection.closed:
-                    self._at_hand.append(taken._replace(used=time.monotonic()))
+                    # A cursor keeps what it was answered last.
+                    few = taken.cursor.rowcount <= _FEW_ROWS
+                    cursor = taken.cursor if few else connection.cursor()
+                    self._at_hand.append(_AtHand(cursor, taken.made, time.monotonic()))
                 if self._closed:  # while this one was out
                     self._close_at_hand()
 
@@ -143,11 +148,11 @@ class Database:
         while self._at_hand:
             with suppress(IndexError, psycopg.Error):
                 last = self._at_hand.pop()
-                if time.monotonic() - last.made < _LIFETIME_S and self._is_alive(last.connection, last.used):
+                if time.monotonic() - last.made < _LIFETIME_S and self._is_alive(last.cursor.connection, last.used):
                     return last
-                last.connection.close()
+                last.cursor.connection.close()
         connection, now = self.connect_apart(), time.monotonic()
-        return _AtHand(connection, now, now)
+        return _AtHand(connection.cursor(), now, now)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -196,7 +201,7 @@ class Database:
     def _close_at_hand(self) -> None:
         with suppress(IndexError):
             while True:
-                self._at_hand.pop().connection.close()
+                self._at_hand.pop().cursor.connection.close()
 
     def _check(self, connection: Any, record: Any, _proxy: Any) -> None:
         """Have a connection replaced whose other end is gone: a restarted database costs a reconnect, not an error."""
@@ -242,6 +247,24 @@ class Database:
 def raw(connection: Connection) -> psycopg.Connection[Any]:
     """Psycopg's own connection beneath, in the same transaction."""
     return connection.connection.driver_connection  # type: ignore[return-value]
+
+
+@contextmanager
+def short(connection: Connection) -> Iterator[psycopg.Cursor[Any]]:
+    """Psycopg's own cursor for short statements in the same transaction; the errors are SQLAlchemy's."""
+    under = raw(connection)
+    with _errors_of_sqlalchemy(under), under.cursor() as cursor:
+        yield cursor
+
+
+@contextmanager
+def _errors_of_sqlalchemy(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise sa.exc.DBAPIError.instance(
+            None, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=connection.closed
+        ) from error
 
 
 def revisions() -> set[str]:

@@ -1,19 +1,19 @@
 """Queries about the faces of a collection."""
 
 from collections.abc import Collection as AnyOf
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
 import numpy as np
-import psycopg
 import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
 from regard.store import collections
-from regard.store.database import raw
+from regard.store.database import Asked, short
 from regard.store.tables import among, among_given, faces, removals, text_of, users
 
 _IDS = uuid5(NAMESPACE_DNS, "regard")
@@ -76,7 +76,18 @@ _BY_FACE_IDS = text_of(
     _select().where(faces.c.collection_key == sa.bindparam("collection_key"), among_given(faces.c.face_id, "face_ids"))
 )
 _BY_KEYS = text_of(_select().where(among_given(faces.c.key, "keys")))
-_INSERT = sa.insert(faces).returning(faces.c.face_id, faces.c.key)
+_ADD = """
+    WITH advanced AS (
+        UPDATE collections SET version = version + 1, face_count = face_count + %s WHERE key = %s
+        RETURNING key, version
+    )
+    INSERT INTO faces (
+        collection_key, version, face_id, image_id, external_image_id, "left", top, width, height, confidence, embedding
+    )
+    SELECT advanced.key, advanced.version, new.* FROM advanced, (VALUES {}) AS new
+    RETURNING face_id, key"""
+_ROW = "(%s::uuid, %s::uuid, %s::text, %s::real, %s::real, %s::real, %s::real, %s::real, %s::bytea)"
+_AT_ONCE = 500  # rows of a statement, which may have 65,535 parameters
 
 
 def _face(row: Sequence[Any]) -> Face:
@@ -98,60 +109,46 @@ def add(connection: Connection, collection: collections.Collection, new: Sequenc
 
     A face that is there already, with the same ExternalImageId, is returned and not stored again.
     """
-    known = {
-        face.face_id: face
-        for face in by_face_ids(
-            raw(connection),
-            collection.key,
-            {id_ for face in new for id_ in (face.face_id, face.qualified_face_id)},
-        )
-    }
-    chosen: list[UUID] = []
-    rows: dict[UUID, NewFace] = {}
-    for face in new:
-        holder = known.get(face.face_id) or rows.get(face.face_id)
-        free = holder is None and face.qualified_face_id not in known
-        mine = free or (holder is not None and holder.external_image_id == face.external_image_id)
-        face_id = face.face_id if mine else face.qualified_face_id
-        chosen.append(face_id)
-        if face_id not in known:
-            rows[face_id] = face
-    if rows:
-        version = collections.advance(connection, collection.key, faces=len(rows))
-        stored = connection.execute(
-            _INSERT,
-            [
-                {
-                    "collection_key": collection.key,
-                    "face_id": face_id,
-                    "image_id": face.image_id,
-                    "external_image_id": face.external_image_id,
-                    "left": face.box[0],
-                    "top": face.box[1],
-                    "width": face.box[2],
-                    "height": face.box[3],
-                    "confidence": face.confidence,
-                    "embedding": np.asarray(face.embedding, "<f4").tobytes(),
-                    "version": version,
-                }
-                for face_id, face in rows.items()
-            ],
-        )
-        for face_id, key in stored:
-            face = rows[face_id]
-            known[face_id] = Face(
-                key, face_id, face.image_id, face.external_image_id, face.box, face.confidence, None, face.embedding
-            )
+    ids = {id_ for face in new for id_ in (face.face_id, face.qualified_face_id)}
+    with short(connection) as cursor:
+        known = {face.face_id: face for face in by_face_ids(cursor, collection.key, ids)}
+        chosen: list[UUID] = []
+        rows: dict[UUID, NewFace] = {}
+        for face in new:
+            holder = known.get(face.face_id) or rows.get(face.face_id)
+            free = holder is None and face.qualified_face_id not in known
+            mine = free or (holder is not None and holder.external_image_id == face.external_image_id)
+            face_id = face.face_id if mine else face.qualified_face_id
+            chosen.append(face_id)
+            if face_id not in known:
+                rows[face_id] = face
+        for start in range(0, len(rows), _AT_ONCE):
+            known |= _insert(cursor, collection.key, dict(islice(rows.items(), start, start + _AT_ONCE)))
     return [known[face_id] for face_id in chosen]
 
 
-def by_face_ids(connection: psycopg.Connection[Any], collection_key: int, face_ids: AnyOf[UUID]) -> list[Face]:
+def _insert(cursor: Asked, collection_key: int, new: Mapping[UUID, NewFace]) -> dict[UUID, Face]:
+    """Keep faces of which none is there, by their ids, and raise the version of the locked collection."""
+    parameters: list[Any] = [len(new), collection_key]
+    for face_id, face in new.items():
+        embedding = np.asarray(face.embedding, "<f4").tobytes()
+        parameters += (face_id, face.image_id, face.external_image_id, *face.box, face.confidence, embedding)
+    kept = {}
+    for face_id, key in cursor.execute(_ADD.format(",".join([_ROW] * len(new))), parameters):
+        face = new[face_id]
+        kept[face_id] = Face(
+            key, face_id, face.image_id, face.external_image_id, face.box, face.confidence, None, face.embedding
+        )
+    return kept
+
+
+def by_face_ids(connection: Asked, collection_key: int, face_ids: AnyOf[UUID]) -> list[Face]:
     """The faces of the collection that have one of these ids, in no order."""
     parameters = {"collection_key": collection_key, "face_ids": list(face_ids)}
     return [_face(row) for row in connection.execute(_BY_FACE_IDS, parameters)]
 
 
-def by_keys(connection: psycopg.Connection[Any], keys: Sequence[int]) -> list[Face]:
+def by_keys(connection: Asked, keys: Sequence[int]) -> list[Face]:
     """The faces with these keys, in no order."""
     return [_face(row) for row in connection.execute(_BY_KEYS, {"keys": list(keys)})]
 

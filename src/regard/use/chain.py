@@ -27,7 +27,9 @@ class Call:
 
     `request` is empty until stage `Shape` has read `body`, then it is valid by AWS's model. `rules` are those of
     the use policies that hold for the call, once stage `UsePolicy` has looked them up. `response` is there on the
-    way back. `headers` go out with the response, be it an error. `facts`, for the audit record, may have:
+    way back. `headers` go out with the response, be it an error. `pseudonyms` and `digests` are what its records call
+    people and pictures: the outcome as the intent did, though an erasure may have destroyed the names meanwhile.
+    `facts`, for the audit record, may have:
 
     - purpose: str; resource: an ARN or "*"
     - policies: {name@version: digest} of those that hold
@@ -49,6 +51,8 @@ class Call:
     response: Response | None = None
     headers: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    pseudonyms: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
     decision_id: str = field(default_factory=decision_id)
 
 

@@ -5,12 +5,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-import psycopg
 from sqlalchemy.engine import Connection
 
 from regard.store import keys
+from regard.store.database import Asked
 from regard.store.keys import Status
 from regard.use.seal import Sealer
 
@@ -100,7 +99,7 @@ def create(
     return AccessKey(access_key_id, secret, account_id)
 
 
-def principal(connection: psycopg.Connection[Any], sealer: Sealer, access_key_id: str) -> Principal | None:
+def principal(connection: Asked, sealer: Sealer, access_key_id: str) -> Principal | None:
     """The holder of a key; None for an unknown or revoked one."""
     key = keys.find(connection, access_key_id)
     if key is None or key.revoked_at is not None:

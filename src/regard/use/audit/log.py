@@ -22,7 +22,7 @@ import psycopg
 from sqlalchemy.engine import Connection as PooledConnection
 
 from regard.store import audit as stored
-from regard.store.audit import Connection, Head, Record
+from regard.store.audit import Connection, Cursor, Head, Record
 from regard.store.database import Database, raw
 from regard.use.audit import merkle, records
 from regard.use.audit.pseudonyms import Pseudonyms
@@ -71,6 +71,7 @@ class AuditLog:
         self.last_seq = 0  # of what this process has appended
         self._server = secrets.randbelow(2**31)
         self._connection: Connection | None = None
+        self._cursor: Cursor | None = None  # of the connection, for what every request appends
         self._head: Head | None = None  # of the log, when this process last appended to it
         self._mutex = threading.Lock()  # of the list of those who wait
         self._turn = threading.Lock()  # to commit; guards the connection and the head
@@ -144,7 +145,8 @@ class AuditLog:
         head, self._head = self._head, None
         if head is not None and (head.seq + len(batch)) // merkle.FANOUT == head.seq // merkle.FANOUT:
             made, following = self._chained(head, batch)
-            if stored.append_to(connection, head, made, _opened(batch), self._server, _closed(batch)):
+            self._cursor = self._cursor or connection.cursor()
+            if stored.append_to(self._cursor, head, made, _opened(batch), self._server, _closed(batch)):
                 self._head = following
                 return
         # Another process has appended meanwhile, or a block of the tree is full.
@@ -165,12 +167,15 @@ class AuditLog:
         return following
 
     def _chained(self, head: Head, batch: Sequence[_Entry]) -> tuple[list[Record], Head]:
-        """The records that follow `head`, and the last of them as the head."""
-        made, now = list[Record](), self._clock()
+        """The records that follow `head`, and the last of them as the head.
+
+        Time never goes back: a clock that was set back repeats the last time until it has caught up.
+        """
+        made, ts = list[Record](), max(records.timestamp(self._clock()), head.ts)
         for entry in batch:
-            record = records.chained(head, entry.event, entry.facts, now, self.seal_key)
+            record = records.chained(head, entry.event, entry.facts, ts, self.seal_key)
             made.append(record)
-            head, entry.seq, entry.hash = records.following(record), record.seq, record.hash
+            head, entry.seq, entry.hash = Head(record.seq, record.hash, ts), record.seq, record.hash
         return made, head
 
     def _close_orphans(self, connection: Connection) -> list[int]:
@@ -216,7 +221,7 @@ class AuditLog:
         if self._connection is not None:
             with suppress(psycopg.Error):
                 self._connection.close()
-            self._connection = self._head = None
+            self._connection = self._cursor = self._head = None
 
 
 def _opened(batch: Sequence[_Entry]) -> list[int]:

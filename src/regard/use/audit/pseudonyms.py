@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from regard.store import audit as stored
 from regard.store.audit import Connection
+from regard.store.database import Asked
 from regard.use.seal import Sealer
 
 _SALT_BYTES = 32
@@ -25,22 +26,20 @@ class Pseudonyms:
         self._lookup_key = sealer.key("audit lookup of pseudonyms")
         self._key = sealer.key("audit pseudonyms")
 
-    def of(self, connection: Connection, account: str, identifiers: Sequence[str]) -> list[str]:
+    def of(self, connection: Asked, account: str, identifiers: Sequence[str]) -> list[str]:
         """The pseudonyms of identifiers, in their order, for a record that is to be written. The connection is one
         whose statements commit by themselves."""
         lookups = [self._lookup(account, identifier) for identifier in identifiers]
-        salts = stored.salts(connection, lookups)
-        if missing := set(lookups) - salts.keys():
-            salts |= stored.add_salts(connection, {lookup: secrets.token_bytes(_SALT_BYTES) for lookup in missing})
-            if not salts.keys() >= missing:  # another process was first
-                salts = stored.salts(connection, lookups)
+        salts = stored.kept_or_added(connection, {lookup: secrets.token_bytes(_SALT_BYTES) for lookup in lookups})
+        if not salts.keys() >= set(lookups):  # another process was first
+            salts = stored.salts(connection, lookups)
         # A salt that was destroyed between the two statements leaves a name that nobody can make again.
         return [
             self._pseudonym(salts.get(lookup) or secrets.token_bytes(_SALT_BYTES), account, identifier)
             for lookup, identifier in zip(lookups, identifiers, strict=True)
         ]
 
-    def known(self, connection: Connection, account: str, identifiers: Sequence[str]) -> list[str]:
+    def known(self, connection: Asked, account: str, identifiers: Sequence[str]) -> list[str]:
         """The pseudonyms of those identifiers that have one; none is made."""
         lookups = {self._lookup(account, identifier): identifier for identifier in identifiers}
         salts = stored.salts(connection, list(lookups))

@@ -12,7 +12,7 @@ Whoever can write to the database but does not hold the master key cannot write 
 
 import hmac
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -69,7 +69,8 @@ def _written(plain: Any) -> bytes:
     return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)  # whose escapes are those of RFC 8785
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, reserved: frozenset[str] = frozenset()) -> Any:
+    """The value as JSON has it; no member, however deep, may have a `reserved` name."""
     match value:
         case str():
             # A lone surrogate has no UTF-8.
@@ -84,17 +85,20 @@ def _plain(value: Any) -> Any:
             return decimal(value)
         case datetime():
             return timestamp(value)
-        case Mapping():
-            return {_key(key): _plain(member) for key, member in value.items() if member is not None}
+        case dict() | Mapping():  # a dictionary is told at once
+            there = ((key, member) for key, member in value.items() if member is not None)
+            return {_key(key, reserved): _plain(member, reserved) for key, member in there}
         case list() | tuple():
-            return [_plain(member) for member in value]
+            return [_plain(member, reserved) for member in value]
         case _:
             raise TypeError(f"{type(value).__name__} has no canonical form")
 
 
-def _key(key: Any) -> str:
+def _key(key: Any, reserved: frozenset[str]) -> str:
     if not isinstance(key, str) or not key.isascii():
         raise TypeError("a key that is not ASCII text")  # its place would depend on how text is compared
+    if key in reserved:
+        raise ValueError(f"no member may be called {', '.join(sorted(reserved))}")
     return key
 
 
@@ -111,16 +115,13 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def chained(head: Head, event: str, facts: Mapping[str, Any], now: datetime, key: bytes) -> Record:
-    """The record that follows `head`, of `checked` facts.
-
-    Time never goes back: a clock that was set back repeats the last time until it has caught up.
-    """
+def chained(head: Head, event: str, facts: Mapping[str, Any], ts: str, key: bytes) -> Record:
+    """The record that follows `head`, of `checked` facts and a `timestamp`."""
     content = _written(
         {
             **facts,
             "seq": head.seq + 1,
-            "ts": max(timestamp(now), head.ts),
+            "ts": ts,
             "prev_hash": head.hash.hex(),
             "event": event,
         }
@@ -134,26 +135,8 @@ def checked(facts: Mapping[str, Any]) -> dict[str, Any]:
     transaction."""
     if unknown := facts.keys() - MEMBERS.keys():
         raise ValueError(f"records have no member {', '.join(sorted(unknown))}")
-    if _CHAIN & set(_names(facts)):
-        raise ValueError(f"no member may be called {', '.join(sorted(_CHAIN))}")
-    plain: dict[str, Any] = _plain(facts)
+    plain: dict[str, Any] = _plain(facts, _CHAIN)
     return plain
-
-
-def _names(value: Any) -> Iterator[str]:
-    """The names of all members, however deep."""
-    if isinstance(value, Mapping):
-        for name, member in value.items():
-            yield name
-            yield from _names(member)
-    elif isinstance(value, list | tuple):
-        for member in value:
-            yield from _names(member)
-
-
-def following(record: Record) -> Head:
-    """The head once `record` is there."""
-    return Head(record.seq, record.hash, facts(record.content)["ts"])
 
 
 def facts(content: bytes) -> dict[str, Any]:

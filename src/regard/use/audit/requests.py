@@ -79,7 +79,7 @@ def facts(log: AuditLog, call: Call, error: str | None = None) -> dict[str, Any]
     names = _subjects(request, response)
     result = _result(response, said.get("result", {}))
     faces = result.pop("face_ids", [])
-    pseudonyms = _pseudonyms(log, principal.account_id, [*names, *(f"face:{face}" for face in faces)])
+    pseudonyms = _pseudonyms(log, call, [*names, *(f"face:{face}" for face in faces)])
     subjects = [pseudonyms[name] for name in names]
     if faces:
         result["face_ids"] = [pseudonyms[f"face:{face}"] for face in faces]
@@ -94,7 +94,7 @@ def facts(log: AuditLog, call: Call, error: str | None = None) -> dict[str, Any]
         "models": _models(response) or None,
         "requested": said.get("requested") or _requested(request) or None,
         "effective": said.get("effective") or None,
-        "input_digest": _digests(log, request) or None,
+        "input_digest": _digests(log, call) or None,
         "result": result or None,
         "subjects": subjects or None,
         "decision": said.get("decision"),
@@ -108,8 +108,12 @@ def facts(log: AuditLog, call: Call, error: str | None = None) -> dict[str, Any]
     }
 
 
-def _pseudonyms(log: AuditLog, account: str, names: list[str]) -> dict[str, str]:
-    return dict(zip(names, log.pseudonym(account, *names), strict=True)) if names else {}
+def _pseudonyms(log: AuditLog, call: Call, names: list[str]) -> dict[str, str]:
+    """The pseudonyms of a call's people, by name."""
+    if new := [name for name in names if name not in call.pseudonyms]:
+        found = log.pseudonym(call.context.principal.account_id, *new)
+        call.pseudonyms.update(zip(new, found, strict=True))
+    return call.pseudonyms
 
 
 def _requested(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,17 +131,16 @@ def _models(response: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in response.items() if name.endswith("ModelVersion") and value}
 
 
-def _digests(log: AuditLog, request: Mapping[str, Any]) -> dict[str, str]:
+def _digests(log: AuditLog, call: Call) -> dict[str, str]:
     """What stands for each picture: a digest of its bytes, or of where it lies if it came from a bucket."""
-    digests = {}
     for name in _IMAGES:
-        image = request.get(name)
-        if isinstance(image, Mapping):
+        image = call.request.get(name)
+        if isinstance(image, Mapping) and not call.digests.keys() & {name, f"{name}.S3Object"}:
             if "Bytes" in image:
-                digests[name] = log.digest(bytes(image["Bytes"]))
+                call.digests[name] = log.digest(bytes(image["Bytes"]))
             elif "S3Object" in image:
-                digests[f"{name}.S3Object"] = log.digest(repr(sorted(image["S3Object"].items())).encode())
-    return digests
+                call.digests[f"{name}.S3Object"] = log.digest(repr(sorted(image["S3Object"].items())).encode())
+    return call.digests
 
 
 def _result(response: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from regard.gallery.codes import Codes
 from regard.gallery.parallel import CORES
 from regard.store import embeddings, faces, users
 from regard.store.collections import Collection
-from regard.store.database import Asked, Database, raw
+from regard.store.database import Database, Executor, raw
 from regard.store.tables import collections as collections_table
 from regard.store.tables import faces as faces_table
 from regard.store.tables import removals
@@ -244,7 +244,7 @@ class Gallery:
         limit: int,
         floor: float,
         comparison: Comparison,
-        fetch: Callable[[Asked, Sequence[int]], list[RowT]],
+        fetch: Callable[[Executor, Sequence[int]], list[RowT]],
         tie: Callable[[RowT], bytes],
     ) -> list[Match[RowT]]:
         with self._guard:

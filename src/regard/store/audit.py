@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from regard.store.database import Asked
+from regard.store.database import Executor
 
 Connection = psycopg.Connection[Any]
 Cursor = psycopg.Cursor[Any]
@@ -296,14 +296,14 @@ def orphaned(connection: Connection) -> Iterator[list[int]]:
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", (_SERVER_LOCKS, server))
 
 
-def salts(connection: Asked, lookups: Sequence[bytes]) -> dict[bytes, bytes]:
+def salts(connection: Executor, lookups: Sequence[bytes]) -> dict[bytes, bytes]:
     """The salts that there are, by lookup."""
     return dict(
         connection.execute("SELECT lookup, salt FROM audit_pseudonyms WHERE lookup = ANY (%s)", (list(lookups),))
     )
 
 
-def kept_or_added(connection: Asked, salts: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+def kept_or_added(connection: Executor, salts: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The salts that there are, by lookup, and those given for lookups that have none, which are kept now. One that
     another process keeps at the same time is missing. One statement, which commits by itself, and does not wait for the
     disk: the record that is written with them does, and what is committed before it is on disk then, too. In one order,

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from regard.store import collections, faces, users
 from regard.store.collections import Collection
-from regard.store.database import Asked
+from regard.store.database import Executor
 from regard.store.faces import NewFace
 from regard.store.tables import among, celebrities, celebrity_opt_outs
 
@@ -69,7 +69,7 @@ def every(connection: Connection) -> list[Celebrity]:
     return [_celebrity(row) for row in connection.execute(_select().order_by(celebrities.c.name))]
 
 
-def gallery(connection: Asked) -> Collection | None:
+def gallery(connection: Executor) -> Collection | None:
     """The collection of their faces, once there is one."""
     return collections.find(connection, None, COLLECTION_ID)
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
-from regard.store.database import Asked, short
+from regard.store.database import Executor, short
 from regard.store.tables import collections, text_of
 
 
@@ -60,7 +60,7 @@ def create(connection: Connection, account_id: str | None, collection_id: str, f
     return connection.execute(statement).first() is not None
 
 
-def find(connection: Asked, account_id: str | None, collection_id: str) -> Collection | None:
+def find(connection: Executor, account_id: str | None, collection_id: str) -> Collection | None:
     """The collection of that name, of the deployment itself without an account."""
     statement, parameters = _named(account_id, collection_id)
     row = connection.execute(statement, parameters).fetchone()

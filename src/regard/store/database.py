@@ -39,7 +39,7 @@ class DatabaseError(Exception):
     """The database cannot be used; the text tells the operator why."""
 
 
-Asked = psycopg.Connection[Any] | psycopg.Cursor[Any]
+Executor = psycopg.Connection[Any] | psycopg.Cursor[Any]
 """What short statements are executed by: psycopg's connection, or a cursor of one, which spares making another."""
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
 from regard.store import collections
-from regard.store.database import Asked, short
+from regard.store.database import Executor, short
 from regard.store.tables import among, among_given, faces, removals, text_of, users
 
 _IDS = uuid5(NAMESPACE_DNS, "regard")
@@ -127,7 +127,7 @@ def add(connection: Connection, collection: collections.Collection, new: Sequenc
     return [known[face_id] for face_id in chosen]
 
 
-def _insert(cursor: Asked, collection_key: int, new: Mapping[UUID, NewFace]) -> dict[UUID, Face]:
+def _insert(cursor: Executor, collection_key: int, new: Mapping[UUID, NewFace]) -> dict[UUID, Face]:
     """Keep faces of which none is there, by their ids, and raise the version of the locked collection."""
     parameters: list[Any] = [len(new), collection_key]
     for face_id, face in new.items():
@@ -142,13 +142,13 @@ def _insert(cursor: Asked, collection_key: int, new: Mapping[UUID, NewFace]) -> 
     return kept
 
 
-def by_face_ids(connection: Asked, collection_key: int, face_ids: AnyOf[UUID]) -> list[Face]:
+def by_face_ids(connection: Executor, collection_key: int, face_ids: AnyOf[UUID]) -> list[Face]:
     """The faces of the collection that have one of these ids, in no order."""
     parameters = {"collection_key": collection_key, "face_ids": list(face_ids)}
     return [_face(row) for row in connection.execute(_BY_FACE_IDS, parameters)]
 
 
-def by_keys(connection: Asked, keys: Sequence[int]) -> list[Face]:
+def by_keys(connection: Executor, keys: Sequence[int]) -> list[Face]:
     """The faces with these keys, in no order."""
     return [_face(row) for row in connection.execute(_BY_KEYS, {"keys": list(keys)})]
 

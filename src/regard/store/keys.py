@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection, Row
 
-from regard.store.database import Asked
+from regard.store.database import Executor
 from regard.store.tables import access_keys, accounts, appeals, policy_epoch, standings, text_of, violations
 
 Status = Literal["active", "restricted", "suspended", "banned"]
@@ -186,7 +186,7 @@ def _array(values: Sequence[str] | None) -> list[str] | None:
 _KEY = text_of(_KEYS.where(access_keys.c.access_key_id == sa.bindparam("wanted")))
 
 
-def find(connection: Asked, access_key_id: str) -> StoredKey | None:
+def find(connection: Executor, access_key_id: str) -> StoredKey | None:
     """The key with its account's status and the epochs: all that a request needs, in one query."""
     row = connection.execute(_KEY, {"wanted": access_key_id}).fetchone()
     return None if row is None else _key(row)

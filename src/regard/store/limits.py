@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import BIT
 from sqlalchemy.engine import Connection
 
-from regard.store.database import Asked
+from regard.store.database import Executor
 from regard.store.tables import probes
 
 KEPT = timedelta(days=2)
@@ -23,7 +23,7 @@ _USE = """
     ON CONFLICT (access_key_id, rule, period) DO UPDATE SET count = known.count + 1 RETURNING count"""
 
 
-def use(connection: Asked, access_key_id: str, rule: str, period: datetime) -> int:
+def use(connection: Executor, access_key_id: str, rule: str, period: datetime) -> int:
     """Count a use in the period that begins then; which one it is. One statement, which commits by itself.
 
     Whoever begins a period removes what is too old.

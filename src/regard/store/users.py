@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
 from regard.store import collections
-from regard.store.database import Asked
+from regard.store.database import Executor
 from regard.store.tables import among, among_given, faces, removals, text_of, users
 
 
@@ -53,7 +53,7 @@ def find(connection: Connection, collection_key: int, user_id: str) -> User | No
     return None if row is None else _user(row)
 
 
-def by_keys(connection: Asked, keys: Sequence[int]) -> list[User]:
+def by_keys(connection: Executor, keys: Sequence[int]) -> list[User]:
     """The users with these keys, in no order."""
     return [_user(row) for row in connection.execute(_BY_KEYS, {"keys": list(keys)})]
 

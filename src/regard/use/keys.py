@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy.engine import Connection
 
 from regard.store import keys
-from regard.store.database import Asked
+from regard.store.database import Executor
 from regard.store.keys import Status
 from regard.use.seal import Sealer
 
@@ -99,7 +99,7 @@ def create(
     return AccessKey(access_key_id, secret, account_id)
 
 
-def principal(connection: Asked, sealer: Sealer, access_key_id: str) -> Principal | None:
+def principal(connection: Executor, sealer: Sealer, access_key_id: str) -> Principal | None:
     """The holder of a key; None for an unknown or revoked one."""
     key = keys.find(connection, access_key_id)
     if key is None or key.revoked_at is not None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from regard.store import audit as stored
 from regard.store.audit import Connection
-from regard.store.database import Asked
+from regard.store.database import Executor
 from regard.use.seal import Sealer
 
 _SALT_BYTES = 32
@@ -26,7 +26,7 @@ class Pseudonyms:
         self._lookup_key = sealer.key("audit lookup of pseudonyms")
         self._key = sealer.key("audit pseudonyms")
 
-    def of(self, connection: Asked, account: str, identifiers: Sequence[str]) -> list[str]:
+    def of(self, connection: Executor, account: str, identifiers: Sequence[str]) -> list[str]:
         """The pseudonyms of identifiers, in their order, for a record that is to be written. The connection is one
         whose statements commit by themselves."""
         lookups = [self._lookup(account, identifier) for identifier in identifiers]
@@ -39,7 +39,7 @@ class Pseudonyms:
             for lookup, identifier in zip(lookups, identifiers, strict=True)
         ]
 
-    def known(self, connection: Asked, account: str, identifiers: Sequence[str]) -> list[str]:
+    def known(self, connection: Executor, account: str, identifiers: Sequence[str]) -> list[str]:
         """The pseudonyms of those identifiers that have one; none is made."""
         lookups = {self._lookup(account, identifier): identifier for identifier in identifiers}
         salts = stored.salts(connection, list(lookups))

@@ -7,24 +7,29 @@ import os
 import subprocess
 import sys
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from regard.operations.context import Context
 from regard.store import audit as stored
 from regard.store.database import Database, raw
-from regard.use.audit import AuditError, AuditLog
+from regard.use.audit import AuditError, AuditLog, requests
 from regard.use.audit.checkpoints import Checkpoint, NoteError, Signer, Verifier, notes, opened
 from regard.use.audit.keeper import MAX_KINDS, Kind, Refusals
 from regard.use.audit.proofs import prove
 from regard.use.audit.records import canonical, decimal, facts
 from regard.use.audit.verify import Verdict, verify
+from regard.use.chain import Call
+from regard.use.keys import Principal
 from regard.use.seal import Sealer
 
 ROOT = Path(__file__).parents[2]
@@ -157,6 +162,30 @@ def test_a_shredded_name_is_nobodys_and_the_log_stays_whole(database: Database, 
     assert all(b"ann" not in value for row in rows for value in row)
     assert verdict(audit_log).good
     assert content(database)[0]["subjects"] == before
+
+
+def test_an_outcome_names_whom_its_intent_named_though_the_name_was_destroyed_meanwhile(
+    database: Database, audit_log: AuditLog
+) -> None:
+    account, face = "123456789012", str(uuid.uuid4())
+    services = cast(Any, SimpleNamespace(settings=SimpleNamespace(region="us-east-1")))
+    context = Context(Principal("AKIA", account, "secret"), services)
+    request = {"CollectionId": "staff", "FaceIds": [face], "Image": {"Bytes": b"picture"}}
+    call = Call("r", "DeleteFaces", context, request=request)
+
+    def delete(_: Context, __: object) -> dict[str, Any]:
+        with database.begin() as connection:
+            assert audit_log.shred(connection, account, f"face:{face}") == 1
+        return {}
+
+    requests.announced(audit_log, call, delete)(context, request)
+    requests.conclude(audit_log, call)
+    intent, outcome = content(database)
+    assert outcome["intent"] == intent["seq"]
+    assert outcome["subjects"] == intent["subjects"]
+    assert outcome["input_digest"] == intent["input_digest"] == {"Image": audit_log.digest(b"picture")}
+    with database.read() as connection:
+        assert audit_log.pseudonyms.known(raw(connection), account, [f"face:{face}"]) == []
 
 
 def test_whoever_is_named_by_several_at_once_has_one_name(audit_log: AuditLog) -> None:

@@ -41,7 +41,7 @@ _DIGEST_BYTES = 32
 _DIGEST_LENGTH = _DIGEST_BYTES.to_bytes(4, "big")
 _INSERT = """
     INSERT INTO audit_records (seq, content, hash, seal)
-    SELECT * FROM unnest(%b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[])"""
+    SELECT * FROM unnest(%t::bigint[], %t::bytea[], %t::bytea[], %t::bytea[])"""
 _KEPT_OR_ADDED = """
     WITH unhurried AS (SELECT set_config('synchronous_commit', 'off', true)),
     added AS (
@@ -118,15 +118,7 @@ def size(connection: Connection) -> int:
 
 def append(connection: Connection, records: Sequence[Record]) -> None:
     """Add records after the locked head."""
-    connection.execute(
-        _INSERT,
-        (
-            [record.seq for record in records],
-            [record.content for record in records],
-            [record.hash for record in records],
-            [record.seal for record in records],
-        ),
-    )
+    connection.execute(_INSERT, _columns(records))
 
 
 def append_to(
@@ -139,25 +131,22 @@ def append_to(
 ) -> bool:
     """Add records, open and close intents, and commit, all in one round trip; False, with nothing done, if `head` is
     not the end of the log any more. The function of the database holds the lock."""
-    row = cursor.execute(
-        _APPEND,
-        (
-            head.seq,
-            head.hash,
-            _numbers([record.seq for record in records]),
-            _bytes([record.content for record in records]),
-            _bytes([record.hash for record in records]),
-            _bytes([record.seal for record in records]),
-            _numbers(opened),
-            server,
-            _numbers(closed),
-        ),
-    ).fetchone()
-    return row == (True,)
+    parameters = (head.seq, head.hash, *_columns(records), _numbers(opened), server, _numbers(closed))
+    return cursor.execute(_APPEND, parameters).fetchone() == (True,)
+
+
+def _columns(records: Sequence[Record]) -> tuple[str, str, str, str]:
+    """Numbers, contents, hashes and seals as arrays."""
+    return (
+        _numbers([record.seq for record in records]),
+        _bytes([record.content for record in records]),
+        _bytes([record.hash for record in records]),
+        _bytes([record.seal for record in records]),
+    )
 
 
 def _numbers(values: Sequence[int]) -> str:
-    """A bigint[] as PostgreSQL reads it. Psycopg takes as long to write six arrays as PostgreSQL to append a record."""
+    """A bigint[] as PostgreSQL reads it; psycopg takes longer to write an array."""
     return "{" + ",".join(map(str, values)) + "}"
 
 

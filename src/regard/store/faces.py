@@ -76,6 +76,7 @@ _BY_FACE_IDS = text_of(
     _select().where(faces.c.collection_key == sa.bindparam("collection_key"), among_given(faces.c.face_id, "face_ids"))
 )
 _BY_KEYS = text_of(_select().where(among_given(faces.c.key, "keys")))
+# `collections.advance` and the rows in one statement.
 _ADD = """
     WITH advanced AS (
         UPDATE collections SET version = version + 1, face_count = face_count + %s WHERE key = %s

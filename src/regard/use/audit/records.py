@@ -86,19 +86,18 @@ def _plain(value: Any, reserved: frozenset[str] = frozenset()) -> Any:
         case datetime():
             return timestamp(value)
         case dict() | Mapping():  # a dictionary is told at once
-            there = ((key, member) for key, member in value.items() if member is not None)
-            return {_key(key, reserved): _plain(member, reserved) for key, member in there}
+            if reserved & value.keys():
+                raise ValueError(f"no member may be called {', '.join(sorted(reserved))}")
+            return {_key(key): _plain(member, reserved) for key, member in value.items() if member is not None}
         case list() | tuple():
             return [_plain(member, reserved) for member in value]
         case _:
             raise TypeError(f"{type(value).__name__} has no canonical form")
 
 
-def _key(key: Any, reserved: frozenset[str]) -> str:
+def _key(key: Any) -> str:
     if not isinstance(key, str) or not key.isascii():
         raise TypeError("a key that is not ASCII text")  # its place would depend on how text is compared
-    if key in reserved:
-        raise ValueError(f"no member may be called {', '.join(sorted(reserved))}")
     return key
 
 

@@ -75,6 +75,7 @@ def conclude(log: AuditLog, call: Call, error: str | None = None) -> None:
 def facts(log: AuditLog, call: Call, error: str | None = None) -> dict[str, Any]:
     """What a record says of a call so far. Members that are None are left out."""
     request, response, said = call.request, call.response or {}, call.facts
+    call.digests = call.digests or _digests(log, request)
     principal = call.context.principal
     names = _subjects(request, response)
     result = _result(response, said.get("result", {}))
@@ -94,7 +95,7 @@ def facts(log: AuditLog, call: Call, error: str | None = None) -> dict[str, Any]
         "models": _models(response) or None,
         "requested": said.get("requested") or _requested(request) or None,
         "effective": said.get("effective") or None,
-        "input_digest": _digests(log, call) or None,
+        "input_digest": call.digests or None,
         "result": result or None,
         "subjects": subjects or None,
         "decision": said.get("decision"),
@@ -131,16 +132,17 @@ def _models(response: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in response.items() if name.endswith("ModelVersion") and value}
 
 
-def _digests(log: AuditLog, call: Call) -> dict[str, str]:
+def _digests(log: AuditLog, request: Mapping[str, Any]) -> dict[str, str]:
     """What stands for each picture: a digest of its bytes, or of where it lies if it came from a bucket."""
+    digests = {}
     for name in _IMAGES:
-        image = call.request.get(name)
-        if isinstance(image, Mapping) and not call.digests.keys() & {name, f"{name}.S3Object"}:
+        image = request.get(name)
+        if isinstance(image, Mapping):
             if "Bytes" in image:
-                call.digests[name] = log.digest(bytes(image["Bytes"]))
+                digests[name] = log.digest(bytes(image["Bytes"]))
             elif "S3Object" in image:
-                call.digests[f"{name}.S3Object"] = log.digest(repr(sorted(image["S3Object"].items())).encode())
-    return call.digests
+                digests[f"{name}.S3Object"] = log.digest(repr(sorted(image["S3Object"].items())).encode())
+    return digests
 
 
 def _result(response: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

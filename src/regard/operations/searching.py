@@ -38,7 +38,7 @@ def search_faces(context: Context, request: Request) -> Response:
 
 
 def search_faces_by_image(context: Context, request: Request) -> Response:
-    collection = _find(context, request)
+    collection = context.comparable(context.collection(request["CollectionId"]))
     picture = pictures.load(context, request["Image"])
     found = pictures.faces_of(context, picture, context.guard.needed, limit=1)
     largest, _ = pictures.sort_out(picture, found, request.get("QualityFilter", "NONE"))
@@ -49,7 +49,7 @@ def search_faces_by_image(context: Context, request: Request) -> Response:
     return {
         "SearchedFaceBoundingBox": shapes.bounding_box(shapes.ratios(detection.box, picture.size)),
         "SearchedFaceConfidence": detection.confidence,
-        "FaceMatches": face_matches(context, _find(context, request, collection), request, probe, largest[0]),
+        "FaceMatches": face_matches(context, collection, request, probe, largest[0]),
         "FaceModelVersion": collection.face_model_version,
     }
 
@@ -78,7 +78,7 @@ def search_users(context: Context, request: Request) -> Response:
 
 
 def search_users_by_image(context: Context, request: Request) -> Response:
-    collection = _find(context, request)
+    collection = context.comparable(context.collection(request["CollectionId"]))
     picture = pictures.load(context, request["Image"])
     found = pictures.faces_of(context, picture, context.guard.needed)
     passed, failed = pictures.sort_out(picture, found[:1], request.get("QualityFilter", "NONE"))
@@ -98,14 +98,8 @@ def search_users_by_image(context: Context, request: Request) -> Response:
         (probe,) = context.services.vision.faces.embed(picture.pixels, passed)
         searched = shapes.without(passed[0], context.guard.needed)
         response["SearchedFace"] = {"FaceDetail": shapes.face_detail(searched, picture.size)}
-        response["UserMatches"] = _user_matches(context, _find(context, request, collection), request, probe, passed[0])
+        response["UserMatches"] = _user_matches(context, collection, request, probe, passed[0])
     return response
-
-
-def _find(context: Context, request: Request, known: Collection | None = None) -> Collection:
-    """The collection to search; looked up again after the networks ran, for faces enrolled meanwhile."""
-    found = context.collection(request["CollectionId"])
-    return found if known is not None and found.key == known.key else context.comparable(found)
 
 
 def _kept(context: Context, collection: Collection, face_id: str) -> faces.Face:

@@ -26,8 +26,13 @@ _COLUMNS = (policies.c.name, policies.c.version, policies.c.document, policies.c
 
 
 def epoch(connection: Connection) -> int:
-    """The number that every change of policies raises."""
+    """The number that every change of policies and of the opt-out gallery raises."""
     return int(connection.execute(sa.select(policy_epoch.c.epoch)).scalar_one())
+
+
+def raise_epoch(connection: Connection) -> None:
+    """Have running servers read anew what they keep by the epoch; others that change it wait until this one ends."""
+    connection.execute(sa.update(policy_epoch).values(epoch=policy_epoch.c.epoch + 1))
 
 
 def in_force(connection: Connection) -> list[Version]:
@@ -47,7 +52,7 @@ def put(connection: Connection, documents: Mapping[str, tuple[str | None, str]])
 
     Those that are in force already, unchanged, are left out. Concurrent changes wait for each other.
     """
-    connection.execute(sa.update(policy_epoch).values(epoch=policy_epoch.c.epoch + 1))
+    raise_epoch(connection)
     made = {}
     for name, (document, digest) in documents.items():
         earlier = history(connection, name)

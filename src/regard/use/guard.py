@@ -56,13 +56,14 @@ class PolicyGuard:
         return self._allowed([None] * len(embeddings), embeddings)
 
     def _allowed(self, faces: Sequence[Face | None], embeddings: NDArray[np.float32]) -> NDArray[np.bool_]:
+        services, epoch = self._call.context.services, self._call.context.principal.epoch
         allowed = np.ones(len(faces), bool)
         for _, minors in self._minors:
             allowed &= self._withhold(
                 minors.id, np.array([_may_be_younger(face, minors.below) for face in faces], bool)
             )
         for _, opt_out in self._opt_out_rules:
-            alike = self._opt_outs.alike(self._call.context.services, embeddings, floor_of(opt_out.max_fmr))
+            alike = self._opt_outs.alike(services, epoch, embeddings, floor_of(opt_out.max_fmr))
             allowed &= self._withhold(opt_out.id, alike)
         return allowed
 

@@ -35,7 +35,7 @@ class AccessKey:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who signed a request, in which standing, and for what. `epoch` is that of the policies in force,
+    """Who signed a request, in which standing, and for what. `epoch` is that of policies and opt-outs,
     `tags_epoch` that of the tags of the account's resources; None: not looked up."""
 
     access_key_id: str

@@ -1,11 +1,12 @@
 """The opt-out gallery: people of whom the deployment keeps a face for the one purpose of not recognising them.
 
 It is a collection that belongs to no account, so that no client of the AWS API can reach it. There are few of them,
-and each is compared with: no index, nothing missed but what the threshold misses.
+and each is compared with: no index, nothing missed but what the threshold misses. A process keeps them until one
+changes: that raises the policies' epoch, which is read together with the access key.
 """
 
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from regard.celebrities import main_face
 from regard.operations.context import Services
-from regard.store import collections, faces
+from regard.store import collections, faces, policies
 from regard.store.collections import Collection
 from regard.store.database import Database, raw
 from regard.vision.faces import FaceEngine
@@ -28,44 +29,58 @@ class OptOutError(Exception):
     """The gallery cannot be changed so; the text tells the operator what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The embeddings [n, d] of an epoch, and the network that they are of; None where there are none."""
+
+    epoch: int = -1
+    model_version: str | None = None
+    embeddings: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+
 class OptOuts:
-    """The gallery of a process, in step with the database. Any number of threads may use it at once."""
+    """The gallery of a process. Any number of threads may use it at once."""
 
     def __init__(self) -> None:
-        self._seen = (-1, -1)
-        self._embeddings = np.empty((0, 0), np.float32)
+        self._kept = _Kept()
         self._reading = threading.Lock()
 
-    def alike(self, services: Services, embeddings: NDArray[np.float32], similarity: float) -> NDArray[np.bool_]:
-        """Which of the embeddings [n, d] have at least this Similarity to somebody who opted out.
+    def alike(
+        self, services: Services, epoch: int, embeddings: NDArray[np.float32], similarity: float
+    ) -> NDArray[np.bool_]:
+        """Which of the embeddings [n, d] have at least this Similarity to somebody who had opted out by that epoch.
 
         InvalidParameterException if those were embedded by another network: nobody may be searched for then.
         """
-        known = self._known(services)
-        if not len(known) or not len(embeddings):
+        kept, engine = self._at(services.database, epoch), services.vision.faces
+        if kept.model_version is None or not len(embeddings):
             return np.zeros(len(embeddings), bool)
-        engine = services.vision.faces
-        scores = engine.compare(embeddings, known).max(axis=1)
+        if kept.model_version != engine.model_version:
+            raise InvalidParameterException(
+                f"The opt-out gallery was made with face model {kept.model_version}, and this server runs "
+                f"{engine.model_version}: nobody is identified until the operator has made it anew."
+            )
+        scores = engine.compare(embeddings, kept.embeddings).max(axis=1)
         return np.asarray(engine.similarity.similarity(scores) >= similarity)
 
-    def _known(self, services: Services) -> NDArray[np.float32]:
-        with services.database.at_hand() as connection:
-            collection = collections.find(connection, None, COLLECTION_ID)
-        if collection is None or not collection.face_count:
-            return np.empty((0, 0), np.float32)
-        running = services.vision.faces.model_version
-        if collection.face_model_version != running:
-            raise InvalidParameterException(
-                f"The opt-out gallery was made with face model {collection.face_model_version}, and this server runs "
-                f"{running}: nobody is identified until the operator has made it anew."
-            )
+    def _at(self, database: Database, epoch: int) -> _Kept:
+        """The gallery of that epoch or a later one."""
+        kept = self._kept
+        if kept.epoch >= epoch:
+            return kept
         with self._reading:
-            if self._seen != (collection.key, collection.version):
-                with services.database.read() as connection:
-                    kept = every(connection, collection)
-                self._embeddings = np.stack([face.embedding for face in kept]) if kept else np.empty((0, 0), np.float32)
-                self._seen = (collection.key, collection.version)
-            return self._embeddings
+            if self._kept.epoch < epoch:
+                self._kept = _read(database)
+            return self._kept
+
+
+def _read(database: Database) -> _Kept:
+    with database.snapshot() as connection:
+        epoch, collection = policies.epoch(connection), collections.find(raw(connection), None, COLLECTION_ID)
+        kept = [] if collection is None else every(connection, collection)
+    if collection is None or not kept:
+        return _Kept(epoch)
+    return _Kept(epoch, collection.face_model_version, np.stack([face.embedding for face in kept]))
 
 
 def every(connection: Connection, collection: Collection) -> list[faces.Face]:
@@ -97,6 +112,7 @@ def add(database: Database, engine: FaceEngine, reference: str, pictures: list[P
                 collections.create(connection, None, COLLECTION_ID, engine.model_version)
                 collection = collections.lock(connection, None, COLLECTION_ID) or collection
             faces.add(connection, collection, new)
+            policies.raise_epoch(connection)
     return [(file, face) for file, face in found if isinstance(face, str)]
 
 
@@ -119,4 +135,5 @@ def remove(database: Database, reference: str) -> int:
             return 0
         gone = [face.key for face in every(connection, collection) if face.external_image_id == reference]
         faces.delete(connection, collection, gone)
+        policies.raise_epoch(connection)
         return len(gone)

@@ -3,6 +3,10 @@
 import base64
 import json
 import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from typing import Any
 
 from botocore.auth import SigV4Auth
@@ -38,40 +42,68 @@ def signed(server: Running, operation: str, parameters: dict[str, Any]) -> bytes
     return f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode() + body
 
 
-class Connection:
-    """One client's connection, which is kept."""
+def ask(server: Running, request: Callable[[], bytes], clients: int, seconds: float) -> list[float]:
+    """Milliseconds of each request of so many clients, every one of which sends its next when the last is answered.
+
+    One thread does for all of them: threads would wait for one another, and take time that the server could use.
+    Raises AssertionError if an answer is none with a result.
+    """
+    times: list[float] = []
+    with DefaultSelector() as selector, ExitStack() as connections:
+        stop = time.perf_counter() + seconds
+        for _ in range(clients):
+            client = connections.enter_context(closing(_Client(server)))
+            selector.register(client, client.send(request()), client)
+        while selector.get_map():
+            for key, ready in selector.select():
+                client = key.data
+                if ready & EVENT_WRITE:
+                    selector.modify(client, client.go_on(), client)
+                elif client.is_answered():
+                    times.append((time.perf_counter() - client.began) * 1000)
+                    if time.perf_counter() < stop:
+                        selector.modify(client, client.send(request()), client)
+                    else:
+                        selector.unregister(client)
+    return times
+
+
+class _Client:
+    """One connection, and the request that it is at. What sends says which event it waits for next."""
+
+    began = 0.0
 
     def __init__(self, server: Running) -> None:
-        self._address = address(server)
-        self._socket: socket.socket | None = None
+        self._socket = socket.create_connection(address(server))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setblocking(False)
 
-    def ask(self, request: bytes) -> None:
-        """Send a request and read the answer. Raises AssertionError if it is none with a result."""
-        try:
-            status, content = self._exchange(request)
-        except ConnectionError:  # the server closes one that was idle
-            self.close()
-            status, content = self._exchange(request)
-        assert status == 200, content
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
     def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._socket.close()
 
-    def _exchange(self, request: bytes) -> tuple[int, bytes]:
-        """The status and body of the response."""
-        if self._socket is None:
-            self._socket = socket.create_connection(self._address)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.sendall(request)
-        answer = _Answer()
-        parser = HttpResponseParser(answer)
-        while not answer.complete:
-            if not (read := self._socket.recv(_AT_ONCE)):
-                raise ConnectionResetError
-            parser.feed_data(read)
-        return parser.get_status_code(), bytes(answer.body)
+    def send(self, request: bytes) -> int:
+        self.began = time.perf_counter()
+        self._left, self._answer = memoryview(request), _Answer()
+        self._parser = HttpResponseParser(self._answer)
+        return self.go_on()
+
+    def go_on(self) -> int:
+        with suppress(BlockingIOError):
+            while self._left:
+                self._left = self._left[self._socket.send(self._left) :]
+        return EVENT_WRITE if self._left else EVENT_READ
+
+    def is_answered(self) -> bool:
+        """Read what has come; whether that was the end of it."""
+        read = self._socket.recv(_AT_ONCE)
+        assert read, "the server has closed the connection"
+        self._parser.feed_data(read)
+        if self._answer.complete:
+            assert self._parser.get_status_code() == 200, bytes(self._answer.body)
+        return self._answer.complete
 
 
 class _Answer:

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import note
-from benchmarks.serving import SCENARIOS, Scenario, Sender, load, photo
+from benchmarks.serving import SCENARIOS, Scenario, Sender, photo
 from regard.demo import Running, temporary_server
 from regard.settings import Settings
 from regard.vision import models
@@ -77,7 +77,7 @@ def measure(
     for scenario in scenarios:
         send = Sender(server, scenario, data[scenario.name])
         before, started = front.cpu_times(), time.monotonic()
-        rate = load(send, CLIENTS, seconds).rate
+        rate = send.load(CLIENTS, seconds).rate
         used = front.cpu_times()
         busy = used.user + used.system - before.user - before.system
         found[scenario.name] = Rate(rate, busy / (time.monotonic() - started))
@@ -116,10 +116,10 @@ def main() -> None:
                 process.kill()
         measure(server, data, scenarios, 5.0)  # until whatever was there is here
         one = measure(server, data, scenarios)
-        alone = {width: load(Sender(server, faces, pictures[width]), 1, SECONDS) for width in OVERHEAD}
+        alone = {width: Sender(server, faces, pictures[width]).load(1, SECONDS) for width in OVERHEAD}
     with temporary_server(settings, REGARD_THREADS="1", **PRELOAD) as plain:
         pin([psutil.Process(plain.pid)], first)
-        without = {width: load(Sender(plain, faces, pictures[width]), 1, SECONDS) for width in OVERHEAD}
+        without = {width: Sender(plain, faces, pictures[width]).load(1, SECONDS) for width in OVERHEAD}
     table = Table(title=f"{CLIENTS} clients, pictures/s; front, clients and database on {sorted(outside)}")
     for column in ("Operation", "Width", "One node", "Two nodes", "Ratio", "Front, cores", "USD per million", "AWS"):
         table.add_column(column, justify="left" if column == "Operation" else "right")

@@ -29,7 +29,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.clients import Connection, encoded, signed
+from benchmarks.clients import ask, encoded, signed
 from benchmarks.figures import note
 from regard.demo import Running, temporary_server
 from regard.media.images import decode
@@ -43,7 +43,7 @@ HD = (1280,)
 CLIENTS = (1, 8)
 SECONDS = 2.0  # of a turn
 TURNS = 3
-WARM_UP = 3
+WARM_UP, WARM_UP_S = 3, 0.1
 AHEAD = 250  # requests that are made before a load where no two are alike
 FILLED, SEARCHED = "filled", "searched"  # collections
 NOTHING: frozenset[str] = frozenset()
@@ -165,28 +165,34 @@ def photo(width: int, photos: dict[str, Path], name: str = "obama2") -> bytes:
     return buffer.getvalue()
 
 
-def load(
-    work: Callable[[int], None], clients: int, seconds: float = SECONDS, pids: Callable[[], Sequence[int]] = tuple
-) -> Measured:
-    """`work(number)` over and over from that many threads; the processor time is of the processes `pids`, else ours."""
-    numbers = iter(range(10**9))
-    for _ in range(WARM_UP):
-        work(next(numbers))
+def load(work: Callable[[], object], clients: int) -> Measured:
+    """`work` over and over in that many threads of this process."""
     times: list[float] = []
-    stop = time.perf_counter() + seconds
 
-    def client() -> None:
+    def client(stop: float) -> None:
         while (started := time.perf_counter()) < stop:
-            work(next(numbers))
+            work()
             times.append((time.perf_counter() - started) * 1000)
 
+    def together() -> list[float]:
+        stop = time.perf_counter() + SECONDS
+        threads = [threading.Thread(target=client, args=(stop,)) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return times
+
+    for _ in range(WARM_UP):
+        work()
+    return metered(together)
+
+
+def metered(run: Callable[[], list[float]], pids: Callable[[], Sequence[int]] = tuple) -> Measured:
+    """What `run` takes and gives the milliseconds of; the processor time is of the processes `pids`, else ours."""
     psutil.cpu_percent()
     started, spent = time.perf_counter(), processor_seconds(pids())
-    threads = [threading.Thread(target=client) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    times = run()
     busy, spent = psutil.cpu_percent(), processor_seconds(pids()) - spent
     return Measured(times, len(times) / (time.perf_counter() - started), busy, 1000 * spent / len(times))
 
@@ -214,33 +220,30 @@ def together(turns: Sequence[Measured]) -> Measured:
 
 
 class Sender:
-    """Sends the requests of a scenario, each from a connection of its thread."""
+    """Sends the requests of a scenario."""
 
     def __init__(self, server: Running, scenario: Scenario, data: bytes) -> None:
         self._server, self._scenario, self._image = server, scenario, encoded(data)
         self._numbers = itertools.count()
         self._alike = scenario.request("", 0) == scenario.request("", 1)
         self._ready: deque[bytes] = deque()
-        self._local = threading.local()
-        self.prepare()
 
-    def prepare(self) -> None:
-        """Make what is missing of the requests of the next load, of which none is sent twice unless all are alike."""
+    def load(self, clients: int, seconds: float = SECONDS) -> Measured:
+        """Requests from that many clients; none is sent twice unless all are alike. The processor time is the
+        server's and its database's."""
         while len(self._ready) < (1 if self._alike else AHEAD):
             self._ready.append(self._signed())
+        ask(self._server, self._next, 1, WARM_UP_S)
+        return metered(lambda: ask(self._server, self._next, clients, seconds), lambda: processes(self._server))
+
+    def _next(self) -> bytes:
+        if self._alike:
+            return self._ready[0]
+        return self._ready.popleft() if self._ready else self._signed()
 
     def _signed(self) -> bytes:
         parameters = self._scenario.request(self._image, next(self._numbers))
         return signed(self._server, self._scenario.operation, parameters)
-
-    def __call__(self, _: int) -> None:
-        if not hasattr(self._local, "connection"):
-            self._local.connection = Connection(self._server)
-        try:
-            request = self._ready[0] if self._alike else self._ready.popleft()
-        except IndexError:
-            request = self._signed()
-        self._local.connection.ask(request)
 
 
 def peak_memory(pid: int) -> float:
@@ -302,31 +305,27 @@ def main() -> None:
                 for clients in CLIENTS:
                     turns = []
                     for _ in range(TURNS):
-                        send.prepare()
-                        alone = load(lambda _, s=scenario, d=data: s.bare(engines, d), clients)  # type: ignore[misc]
-                        turns.append((alone, load(send, clients, pids=lambda: processes(server))))
-                    bare, measured = (together(side) for side in zip(*turns, strict=True))
+                        alone = load(lambda s=scenario, d=data: s.bare(engines, d), clients)  # type: ignore[misc]
+                        turns.append((alone, send.load(clients)))
+                    bare, served = (together(side) for side in zip(*turns, strict=True))
                     ratio = np.median(
-                        [
-                            served.p50 / alone.p50 if clients == 1 else alone.rate / served.rate
-                            for alone, served in turns
-                        ]
+                        [over.p50 / alone.p50 if clients == 1 else alone.rate / over.rate for alone, over in turns]
                     )
                     row = (
                         scenario.name,
                         str(width),
                         str(clients),
-                        f"{measured.p50:.1f}",
-                        f"{measured.p95:.1f}",
-                        f"{measured.rate * (2 if scenario.operation == 'CompareFaces' else 1):.1f}",
-                        f"{measured.busy:.0f} %",
+                        f"{served.p50:.1f}",
+                        f"{served.p95:.1f}",
+                        f"{served.rate * (2 if scenario.operation == 'CompareFaces' else 1):.1f}",
+                        f"{served.busy:.0f} %",
                         f"{bare.p50:.1f}",
                         f"{ratio:.2f}",
                         f"{bare.cpu:.1f}",
-                        f"{np.median([served.cpu / alone.cpu for alone, served in turns]):.2f}",
+                        f"{np.median([over.cpu / alone.cpu for alone, over in turns]):.2f}",
                     )
                     table.add_row(*row)
-                    _note(scenario.name, width, clients, measured, float(ratio))
+                    _note(scenario.name, width, clients, served, float(ratio))
                     print(*row, sep=", ", file=sys.stderr, flush=True)
         console.print(table)
         note("server: from start to ready", server.seconds, "s")

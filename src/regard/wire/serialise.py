@@ -9,6 +9,7 @@ import math
 import struct
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any, cast
 
 import orjson
@@ -16,6 +17,8 @@ from botocore.model import ListShape, MapShape, OperationModel, Shape, Structure
 
 from regard.wire.parse import INTEGER_BITS
 from regard.wire.service import output_shape
+
+Writer = Callable[[Any], Any]
 
 _FLOAT32 = struct.Struct("<f")
 
@@ -34,93 +37,126 @@ def serialise(operation: OperationModel, result: Mapping[str, Any]) -> bytes:
 
 def serialise_value(shape: Shape, value: Any) -> bytes:
     """A part of a response, by the shape of that part."""
-    return orjson.dumps(_value(shape, value))
+    return orjson.dumps(_writer(shape)(value))
 
 
-def _value(shape: Shape, value: Any) -> Any:
-    return _WRITERS[shape.type_name](shape, value)
+@cache
+def _writer(shape: Shape) -> Writer:
+    """What makes JSON of a shape's values. Made once, for looking all up in the shape takes as long again; no shape of
+    the service holds itself."""
+    return _WRITERS[shape.type_name](shape)
 
 
-def _structure(shape: Shape, value: Any) -> dict[str, Any]:
-    members = cast(StructureShape, shape).members
-    if not isinstance(value, Mapping):
-        raise _mismatch(shape, value)
-    if unknown := value.keys() - members.keys():
-        raise TypeError(f"{shape.name} has no member {', '.join(sorted(unknown))}")
-    return {name: _value(members[name], item) for name, item in value.items() if item is not None}
+def _structure(shape: Shape) -> Writer:
+    writers = {name: _writer(member) for name, member in cast(StructureShape, shape).members.items()}
+
+    def write(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict | Mapping):  # a dictionary is told at once
+            raise _mismatch(shape, value)
+        written = {}
+        for name, item in value.items():
+            writer = writers.get(name)
+            if writer is None:
+                raise TypeError(f"{shape.name} has no member {name}")
+            if item is not None:
+                written[name] = writer(item)
+        return written
+
+    return write
 
 
-def _list(shape: Shape, value: Any) -> list[Any]:
-    if not isinstance(value, list | tuple):
-        raise _mismatch(shape, value)
-    member = cast(ListShape, shape).member
-    return [_value(member, item) for item in value]
+def _list(shape: Shape) -> Writer:
+    writer = _writer(cast(ListShape, shape).member)
+
+    def write(value: Any) -> list[Any]:
+        if not isinstance(value, list | tuple):
+            raise _mismatch(shape, value)
+        return [writer(item) for item in value]
+
+    return write
 
 
-def _map(shape: Shape, value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise _mismatch(shape, value)
-    member = cast(MapShape, shape).value
-    return {key: _value(member, item) for key, item in value.items()}
+def _map(shape: Shape) -> Writer:
+    writer = _writer(cast(MapShape, shape).value)
+
+    def write(value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise _mismatch(shape, value)
+        return {key: writer(item) for key, item in value.items()}
+
+    return write
 
 
-def _string(shape: Shape, value: Any) -> str:
-    if not isinstance(value, str):
-        raise _mismatch(shape, value)
-    return value
+def _of_type(kind: type) -> Callable[[Shape], Writer]:
+    def make(shape: Shape) -> Writer:
+        def write(value: Any) -> Any:
+            if not isinstance(value, kind):
+                raise _mismatch(shape, value)
+            return value
+
+        return write
+
+    return make
 
 
-def _boolean(shape: Shape, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _mismatch(shape, value)
-    return value
-
-
-def _integer(shape: Shape, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _mismatch(shape, value)
+def _integer(shape: Shape) -> Writer:
     bound = 1 << (INTEGER_BITS[shape.type_name] - 1)
-    if not -bound <= value < bound:
-        raise ValueError(f"{shape.name} cannot hold {value}")
-    return value
+
+    def write(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise _mismatch(shape, value)
+        if not -bound <= value < bound:
+            raise ValueError(f"{shape.name} cannot hold {value}")
+        return value
+
+    return write
 
 
-def _float(shape: Shape, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _mismatch(shape, value)
-    try:
-        rounded = cast(float, _FLOAT32.unpack(_FLOAT32.pack(value))[0])
-    except (OverflowError, struct.error):
-        rounded = math.inf
-    if not math.isfinite(rounded):
-        raise ValueError(f"{shape.name} cannot hold {value}")
-    return rounded
+def _float(shape: Shape) -> Writer:
+    def write(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise _mismatch(shape, value)
+        try:
+            rounded = cast(float, _FLOAT32.unpack(_FLOAT32.pack(value))[0])
+        except (OverflowError, struct.error):
+            rounded = math.inf
+        if not math.isfinite(rounded):
+            raise ValueError(f"{shape.name} cannot hold {value}")
+        return rounded
+
+    return write
 
 
-def _timestamp(shape: Shape, value: Any) -> float:
-    if not isinstance(value, datetime):
-        raise _mismatch(shape, value)
-    if value.tzinfo is None:
-        raise ValueError(f"{shape.name} cannot hold a time without a zone")
-    return round(value.timestamp(), 3)
+def _timestamp(shape: Shape) -> Writer:
+    def write(value: Any) -> float:
+        if not isinstance(value, datetime):
+            raise _mismatch(shape, value)
+        if value.tzinfo is None:
+            raise ValueError(f"{shape.name} cannot hold a time without a zone")
+        return round(value.timestamp(), 3)
+
+    return write
 
 
-def _blob(shape: Shape, value: Any) -> str:
-    if not isinstance(value, bytes):
-        raise _mismatch(shape, value)
-    return base64.b64encode(value).decode("ascii")
+def _blob(shape: Shape) -> Writer:
+    def write(value: Any) -> str:
+        if not isinstance(value, bytes):
+            raise _mismatch(shape, value)
+        return base64.b64encode(value).decode("ascii")
+
+    return write
 
 
 def _mismatch(shape: Shape, value: Any) -> TypeError:
     return TypeError(f"{shape.name} is a {shape.type_name}, not {type(value).__name__}")
 
 
-_WRITERS: dict[str, Callable[[Shape, Any], Any]] = {
+_WRITERS: dict[str, Callable[[Shape], Writer]] = {
     "structure": _structure,
     "list": _list,
     "map": _map,
-    "string": _string,
-    "boolean": _boolean,
+    "string": _of_type(str),
+    "boolean": _of_type(bool),
     "integer": _integer,
     "long": _integer,
     "float": _float,

@@ -7,7 +7,8 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,21 @@ def test_connections_do_not_grow_old(database: Database, monkeypatch: pytest.Mon
     old = Database(database.engine.url, pool_size=1)
     assert not set(processes(old)) & set(processes(old))
     old.close()
+
+
+def test_connections_of_a_peak_do_not_stay(database: Database) -> None:
+    large = Database(database.engine.url.update_query_dict({"application_name": "large"}), pool_size=10)
+    count = sa.text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'large'")
+    with ExitStack() as peak, database.read() as other:
+        for _ in range(10):
+            peak.enter_context(large.read()).execute(sa.text("SELECT 1"))
+        assert other.scalar(count) == 10
+        peak.close()
+        deadline = time.monotonic() + 10
+        while other.scalar(count) > 4 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert other.scalar(count) == 4
+    large.close()
 
 
 def test_connections_that_are_out_when_a_database_is_closed_are_closed_when_they_come_back(

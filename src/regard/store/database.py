@@ -30,6 +30,7 @@ _USED = "used"
 _LIFETIME_S = 300  # of a connection: PostgreSQL's process keeps what it has looked up and planned for it, and grows
 _CONNECT_PATIENCE_S = 20.0
 _FEW_ROWS = 100  # whose embeddings are 200 kB
+_KEPT = 4  # idle connections of the pool; more were needed at a peak only, and each takes PostgreSQL 2 to 4 MB
 _AT_HAND = 4  # connections for short statements: more than there are cores would wait for each other
 _LOCK_PATIENCE_S = 10  # for another change of the same collection to end
 _CONNECT = {"connect_timeout": _CONNECT_TIMEOUT_S, "options": f"-c lock_timeout={_LOCK_PATIENCE_S}s"}
@@ -57,10 +58,11 @@ class Database:
     def __init__(
         self, url: URL, pool_size: int, embedded: EmbeddedPostgres | None = None, *, migrated: bool = True
     ) -> None:
+        """At most `pool_size` transactions at a time; who comes later waits."""
         self.engine = sa.create_engine(
             url,
-            pool_size=pool_size,
-            max_overflow=0,
+            pool_size=min(pool_size, _KEPT),
+            max_overflow=max(pool_size - _KEPT, 0),
             pool_recycle=_LIFETIME_S,
             connect_args=_CONNECT,
             hide_parameters=True,  # they hold embeddings and sealed secrets, and errors are logged

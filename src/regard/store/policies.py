@@ -30,11 +30,6 @@ def epoch(connection: Connection) -> int:
     return int(connection.execute(sa.select(policy_epoch.c.epoch)).scalar_one())
 
 
-def raise_epoch(connection: Connection) -> None:
-    """Have running servers read anew what they keep by the epoch; others that change it wait until this one ends."""
-    connection.execute(sa.update(policy_epoch).values(epoch=policy_epoch.c.epoch + 1))
-
-
 def in_force(connection: Connection) -> list[Version]:
     """The last version of each policy that is not withdrawn, by name."""
     last = sa.select(*_COLUMNS).ext(distinct_on(policies.c.name)).order_by(policies.c.name, policies.c.version.desc())
@@ -52,7 +47,7 @@ def put(connection: Connection, documents: Mapping[str, tuple[str | None, str]])
 
     Those that are in force already, unchanged, are left out. Concurrent changes wait for each other.
     """
-    raise_epoch(connection)
+    connection.execute(sa.update(policy_epoch).values(epoch=policy_epoch.c.epoch + 1))
     made = {}
     for name, (document, digest) in documents.items():
         earlier = history(connection, name)

@@ -283,7 +283,7 @@ policy_epoch = sa.Table(
     "policy_epoch",
     metadata,
     sa.Column("the_only", sa.Boolean, primary_key=True, server_default=sa.true()),
-    sa.Column("epoch", sa.BigInteger, nullable=False),  # raised by every change of `policies` and opt-outs
+    sa.Column("epoch", sa.BigInteger, nullable=False),  # raised by every change of `policies`, and of opt-outs
 )
 
 uses = sa.Table(

@@ -2,7 +2,7 @@
 
 It is a collection that belongs to no account, so that no client of the AWS API can reach it. There are few of them,
 and each is compared with: no index, nothing missed but what the threshold misses. A process keeps them until one
-changes: that raises the policies' epoch, which is read together with the access key.
+changes: then the database raises the policies' epoch, which is read together with the access key.
 """
 
 import threading
@@ -112,7 +112,6 @@ def add(database: Database, engine: FaceEngine, reference: str, pictures: list[P
                 collections.create(connection, None, COLLECTION_ID, engine.model_version)
                 collection = collections.lock(connection, None, COLLECTION_ID) or collection
             faces.add(connection, collection, new)
-            policies.raise_epoch(connection)
     return [(file, face) for file, face in found if isinstance(face, str)]
 
 
@@ -135,5 +134,4 @@ def remove(database: Database, reference: str) -> int:
             return 0
         gone = [face.key for face in every(connection, collection) if face.external_image_id == reference]
         faces.delete(connection, collection, gone)
-        policies.raise_epoch(connection)
         return len(gone)

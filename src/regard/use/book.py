@@ -5,7 +5,6 @@ and reads it anew when a request's access key comes with a later epoch, which is
 """
 
 import hashlib
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -17,6 +16,7 @@ from regard.store import policies
 from regard.store.database import Database
 from regard.store.policies import Version
 from regard.use import permissions
+from regard.use.epochs import ByEpoch
 from regard.use.keys import Principal
 from regard.use.permissions import Document
 from regard.use.policy import Policy, Rule, matching, read
@@ -164,27 +164,17 @@ def shelf_of(database: Database) -> "Shelf":
     return _SHELVES.setdefault(database, Shelf())
 
 
-class Shelf:
-    """The book of a process. Any number of threads may use it at once."""
+class Shelf(ByEpoch[Book]):
+    """The book of a process."""
 
     def __init__(self) -> None:
-        self._book: Book | None = None
-        self._reading = threading.Lock()
+        super().__init__(_in_force)
 
-    def at(self, database: Database, epoch: int) -> Book:
-        """The book of that epoch or a later one."""
-        book = self._book
-        if book is not None and book.epoch >= epoch:
-            return book
-        with self._reading:
-            if self._book is None or self._book.epoch < epoch:
-                self._book = self._read(database)
-            return self._book
 
-    def _read(self, database: Database) -> Book:
-        with database.snapshot() as connection:
-            epoch, stored = policies.epoch(connection), policies.in_force(connection)
-        return book_of(epoch, stored)
+def _in_force(database: Database) -> Book:
+    with database.snapshot() as connection:
+        epoch, stored = policies.epoch(connection), policies.in_force(connection)
+    return book_of(epoch, stored)
 
 
 _SHELVES: WeakKeyDictionary[Database, Shelf] = WeakKeyDictionary()

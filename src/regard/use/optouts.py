@@ -5,7 +5,6 @@ and each is compared with: no index, nothing missed but what the threshold misse
 changes: then the database raises the policies' epoch, which is read together with the access key.
 """
 
-import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from regard.operations.context import Services
 from regard.store import collections, faces, policies
 from regard.store.collections import Collection
 from regard.store.database import Database, raw
+from regard.use.epochs import ByEpoch
 from regard.vision.faces import FaceEngine
 from regard.wire.errors import InvalidParameterException
 
@@ -33,7 +33,7 @@ class OptOutError(Exception):
 class _Kept:
     """The embeddings [n, d] of an epoch, and the network that they are of; None where there are none."""
 
-    epoch: int = -1
+    epoch: int
     model_version: str | None = None
     embeddings: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
@@ -42,8 +42,7 @@ class OptOuts:
     """The gallery of a process. Any number of threads may use it at once."""
 
     def __init__(self) -> None:
-        self._kept = _Kept()
-        self._reading = threading.Lock()
+        self._gallery = ByEpoch(_read)
 
     def alike(
         self, services: Services, epoch: int, embeddings: NDArray[np.float32], similarity: float
@@ -52,7 +51,7 @@ class OptOuts:
 
         InvalidParameterException if those were embedded by another network: nobody may be searched for then.
         """
-        kept, engine = self._at(services.database, epoch), services.vision.faces
+        kept, engine = self._gallery.at(services.database, epoch), services.vision.faces
         if kept.model_version is None or not len(embeddings):
             return np.zeros(len(embeddings), bool)
         if kept.model_version != engine.model_version:
@@ -62,16 +61,6 @@ class OptOuts:
             )
         scores = engine.compare(embeddings, kept.embeddings).max(axis=1)
         return np.asarray(engine.similarity.similarity(scores) >= similarity)
-
-    def _at(self, database: Database, epoch: int) -> _Kept:
-        """The gallery of that epoch or a later one."""
-        kept = self._kept
-        if kept.epoch >= epoch:
-            return kept
-        with self._reading:
-            if self._kept.epoch < epoch:
-                self._kept = _read(database)
-            return self._kept
 
 
 def _read(database: Database) -> _Kept:

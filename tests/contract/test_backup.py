@@ -62,15 +62,15 @@ def made(deploy: Callable[..., Any], face: bytes, tmp_path_factory: pytest.TempP
     server = deployment.start()
     with closing(server.client()) as client:
         client.create_collection(CollectionId="staff")
-        indexed = client.index_faces(CollectionId="staff", Image={"Bytes": face}, ExternalImageId="ann")
+        indexed = client.index_faces(CollectionId="staff", Image={"Bytes": face}, ExternalImageId="ann-of-the-backup")
         face_id = indexed["FaceRecords"][0]["Face"]["FaceId"]
-        client.create_user(CollectionId="staff", UserId="ann")
-        client.associate_faces(CollectionId="staff", UserId="ann", FaceIds=[face_id])
+        client.create_user(CollectionId="staff", UserId="ann-of-the-backup")
+        client.associate_faces(CollectionId="staff", UserId="ann-of-the-backup", FaceIds=[face_id])
         done = regard(deployment.environment, "backup", folder / "backup", "--passphrase-file", folder / "passphrase")
         assert done.returncode == 0, done.stderr
         assert "is NOT in it" in done.stdout
         kept = {table: rows(deployment.home, table) for table in TABLES}
-        client.disassociate_faces(CollectionId="staff", UserId="ann", FaceIds=[face_id])
+        client.disassociate_faces(CollectionId="staff", UserId="ann-of-the-backup", FaceIds=[face_id])
         client.delete_faces(CollectionId="staff", FaceIds=[face_id])
         (folder / "receipts").write_text(deployment.regard("retention", "receipts"))
     assert server.stop() == 0
@@ -80,7 +80,7 @@ def made(deploy: Callable[..., Any], face: bytes, tmp_path_factory: pytest.TempP
 def test_a_backup_is_for_nobody_else(made: Made) -> None:
     content = made.file.read_bytes()
     assert made.file.stat().st_mode & 0o777 == 0o600
-    for secret in (b"PGDMP", b"staff", b"ann", (made.deployment.home / "master.key").read_bytes()):
+    for secret in (b"PGDMP", b"staff", b"ann-of-the-backup", (made.deployment.home / "master.key").read_bytes()):
         assert secret not in content
 
 

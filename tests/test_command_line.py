@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -240,32 +239,3 @@ def test_calibrating_on_a_folder_without_people_is_refused_in_a_sentence(regard:
     assert "neither labels.csv nor pictures" in finished.stderr
     assert "Traceback" not in finished.stderr
     assert not (tmp_path / "mine.json").exists()
-
-
-_ARENAS = """
-import ctypes, threading
-from regard.cli.server import _bound_arenas
-
-_bound_arenas(2)
-libc, together = ctypes.CDLL(None), threading.Barrier(8)
-
-def allocate():
-    together.wait()
-    libc.malloc(1000)
-    together.wait()
-
-threads = [threading.Thread(target=allocate) for _ in range(8)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-libc.fdopen.restype = ctypes.c_void_p
-libc.malloc_info(0, ctypes.c_void_p(libc.fdopen(1, b"w")))
-libc.fflush(None)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another libc has no arenas")
-def test_threads_of_a_server_share_the_places_where_memory_is_kept() -> None:
-    said = subprocess.run([sys.executable, "-c", _ARENAS], capture_output=True, text=True, check=True).stdout
-    assert said.count("<heap nr=") == 2

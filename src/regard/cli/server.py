@@ -1,15 +1,15 @@
 """`regard init`, `regard serve` and `regard worker`."""
 
 import atexit
-import ctypes
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regard import heap
 from regard.cli.common import Json, explained, noted, open_database, unsealed
 from regard.cli.keys import Purpose, check, show_key, warn_of_no_purpose
 from regard.settings import Settings, settings
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from regard.operations.context import Services
 
     Elsewhere = Callable[[Mapping[str, Work]], Mapping[str, Work]]
-
-_M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 def init(purpose: Purpose = None, as_json: Json = False) -> None:
@@ -133,7 +131,8 @@ def _services(chosen: Settings) -> "Services":
     from regard.use.audit import AuditLog
     from regard.vision.engines import Engines
 
-    _bound_arenas(chosen.threads)
+    heap.bound(chosen.threads)
+    heap.keep_trimmed()
     with explained():
         vision = Engines(chosen)
         vision.load(chosen.preload)
@@ -142,13 +141,6 @@ def _services(chosen: Settings) -> "Services":
         return Services(
             chosen, database, sealer, vision, Gallery(database, memory), ObjectStore(chosen), AuditLog(database, sealer)
         )
-
-
-def _bound_arenas(most: int) -> None:
-    """Have glibc's malloc keep memory in so many places: it would make one for each thread, up to eight for each core,
-    and each keeps the most that was ever needed there. Another libc does without."""
-    with suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, most)
 
 
 def _worker(services: "Services", at_once: int, elsewhere: "Elsewhere | None" = None) -> "Worker":

@@ -5,6 +5,7 @@ import uuid
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from regard.store import collections, faces, keys, tokens, users
 from regard.store.database import Database, raw
@@ -73,6 +74,54 @@ def test_concurrent_writers_of_one_face_store_it_once(database: Database) -> Non
         thread.join()
     assert len(found) == 5
     assert len(set(found)) == 1
+    assert counts(database) == (1, 0)
+
+
+def add_if_new(database: Database, key: int, *new: NewFace, most: int = 100) -> list[faces.Face] | None:
+    with database.read() as connection:
+        return faces.add_if_new(connection, key, new, most)
+
+
+def test_new_faces_are_added_in_order_without_a_lock(database: Database, collection: collections.Collection) -> None:
+    new = [new_face(seed, "a") for seed in (3, 1, 2)]
+    kept = add_if_new(database, collection.key, *new)
+    assert kept is not None
+    assert [face.face_id for face in kept] == [face.face_id for face in new]
+    assert [face.key for face in add(database, *new)] == [face.key for face in kept]
+    with database.begin() as connection:
+        found = collections.find(raw(connection), ACCOUNT, "staff")
+    assert found is not None
+    assert (found.face_count, found.version) == (3, collection.version + 1)
+
+
+def test_what_may_not_be_new_or_has_no_room_is_left_to_a_lock(
+    database: Database, collection: collections.Collection
+) -> None:
+    assert add_if_new(database, collection.key, new_face(1)) is not None
+    named = add(database, new_face(1, "a"))[0]
+    for new in ([new_face(1)], [new_face(2), new_face(1)], [new_face(1, "a")], [new_face(3), new_face(3, "a")], []):
+        assert add_if_new(database, collection.key, *new) is None
+    assert add_if_new(database, collection.key, new_face(4), new_face(5), most=3) is None
+    assert add_if_new(database, collection.key + 1, new_face(4)) is None
+    assert named.face_id == new_face(1, "a").qualified_face_id
+    assert counts(database) == (2, 0)
+    assert add_if_new(database, collection.key, new_face(4), most=3) is not None
+
+
+def test_of_two_that_add_the_same_new_face_one_is_left_to_a_lock(
+    database: Database, collection: collections.Collection
+) -> None:
+    found: list[list[faces.Face] | None] = []
+    waiting = threading.Thread(target=lambda: found.append(add_if_new(database, collection.key, new_face(1))))
+    with database.begin() as connection:
+        locked = collections.lock(connection, ACCOUNT, "staff")
+        assert locked is not None
+        waiting.start()
+        while not connection.execute(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one():
+            assert waiting.is_alive()
+        faces.add(connection, locked, [new_face(1)])
+    waiting.join()
+    assert found == [None]
     assert counts(database) == (1, 0)
 
 

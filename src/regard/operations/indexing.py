@@ -11,6 +11,7 @@ from regard.operations.context import Context, Request, Response
 from regard.operations.paging import paginate
 from regard.operations.pictures import Picture
 from regard.store import faces, users
+from regard.store.collections import Collection
 from regard.store.database import raw
 from regard.use import receipts
 from regard.vision.faces import Face
@@ -21,7 +22,7 @@ MAX_FACES_PER_COLLECTION = 20_000_000  # AWS's hard maximum
 
 
 def index_faces(context: Context, request: Request) -> Response:
-    context.comparable(context.collection(request["CollectionId"]))
+    collection = context.comparable(context.collection(request["CollectionId"]))
     picture = pictures.load(context, request["Image"])
     guard = context.guard
     attributes, landmarks = shapes.wanted(request.get("DetectionAttributes"), guard.withheld)
@@ -35,7 +36,7 @@ def index_faces(context: Context, request: Request) -> Response:
     # AWS has no reason for a face that a rule keeps out.
     refused = [(face, ()) for face, may in zip(chosen, allowed, strict=True) if not may]
     unindexed = [*failed, *refused, *((face, ("EXCEEDS_MAX_FACES",)) for face in surplus)]
-    rows = _enrol(context, request, picture, kept, embeddings[allowed])
+    rows = _enrol(context, collection, picture, kept, embeddings[allowed], request.get("ExternalImageId"))
     unasked = guard.needed - attributes
     return {
         "FaceRecords": [
@@ -57,14 +58,23 @@ def index_faces(context: Context, request: Request) -> Response:
 
 
 def _enrol(
-    context: Context, request: Request, picture: Picture, kept: list[Face], embeddings: NDArray[np.float32]
+    context: Context,
+    found: Collection,
+    picture: Picture,
+    kept: list[Face],
+    embeddings: NDArray[np.float32],
+    external: str | None,
 ) -> list[faces.Face]:
     if not kept:
         return []
-    model = context.services.vision.faces.model_version
-    new = new_faces(model, picture, kept, embeddings, request.get("ExternalImageId"))
-    with context.services.database.begin() as connection:
-        collection = context.locked(connection, request["CollectionId"])
+    new = new_faces(context.services.vision.faces.model_version, picture, kept, embeddings, external)
+    database = context.services.database
+    with database.read() as connection:
+        rows = faces.add_if_new(connection, found.key, new, MAX_FACES_PER_COLLECTION)
+    if rows is not None:
+        return rows
+    with database.begin() as connection:
+        collection = context.locked(connection, found.collection_id)
         context.comparable(collection)  # it may have been deleted and made anew since
         if collection.face_count + len(new) > MAX_FACES_PER_COLLECTION:
             raise ServiceQuotaExceededException(

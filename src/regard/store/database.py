@@ -119,7 +119,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection for queries, each of which sees what is committed when it starts."""
+        """A connection for statements, each of which sees what is committed when it starts, and commits by itself."""
         with self._reading.connect() as connection:
             yield connection
 

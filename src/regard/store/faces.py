@@ -4,7 +4,7 @@ from collections.abc import Collection as AnyOf
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, LiteralString
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
 import numpy as np
@@ -79,14 +79,17 @@ _BY_KEYS = text_of(_select().where(among_given(faces.c.key, "keys")))
 # `collections.advance` and the rows in one statement.
 _ADD = """
     WITH advanced AS (
-        UPDATE collections SET version = version + 1, face_count = face_count + %s WHERE key = %s
+        UPDATE collections SET version = version + 1, face_count = face_count + %s WHERE key = %s {condition}
         RETURNING key, version
     )
     INSERT INTO faces (
         collection_key, version, face_id, image_id, external_image_id, "left", top, width, height, confidence, embedding
     )
-    SELECT advanced.key, advanced.version, new.* FROM advanced, (VALUES {}) AS new
+    SELECT advanced.key, advanced.version, new.* FROM advanced, (VALUES {rows}) AS new
     RETURNING face_id, key"""
+_IF_NEW = """
+    AND face_count <= %s
+    AND NOT EXISTS (SELECT FROM faces WHERE faces.collection_key = collections.key AND faces.face_id = ANY (%s))"""
 _ROW = "(%s::uuid, %s::uuid, %s::text, %s::real, %s::real, %s::real, %s::real, %s::real, %s::bytea)"
 _AT_ONCE = 500  # rows of a statement, which may have 65,535 parameters
 
@@ -110,9 +113,8 @@ def add(connection: Connection, collection: collections.Collection, new: Sequenc
 
     A face that is there already, with the same ExternalImageId, is returned and not stored again.
     """
-    ids = {id_ for face in new for id_ in (face.face_id, face.qualified_face_id)}
     with short(connection) as cursor:
-        known = {face.face_id: face for face in by_face_ids(cursor, collection.key, ids)}
+        known = {face.face_id: face for face in by_face_ids(cursor, collection.key, _ids_of(new))}
         chosen: list[UUID] = []
         rows: dict[UUID, NewFace] = {}
         for face in new:
@@ -128,14 +130,42 @@ def add(connection: Connection, collection: collections.Collection, new: Sequenc
     return [known[face_id] for face_id in chosen]
 
 
-def _insert(cursor: Executor, collection_key: int, new: Mapping[UUID, NewFace]) -> dict[UUID, Face]:
-    """Keep faces of which none is there, by their ids, and raise the version of the locked collection."""
-    parameters: list[Any] = [len(new), collection_key]
+def add_if_new(connection: Connection, collection_key: int, new: Sequence[NewFace], most: int) -> list[Face] | None:
+    """Keep faces in a collection of at most so many, not locked, and return them as kept, in order: one statement.
+
+    None, and nothing is kept, where the collection is gone, there is no room, or any of them may be there already:
+    see `add` for those.
+    """
+    rows = {face.face_id: face for face in new}
+    if not 0 < len(new) == len(rows) <= _AT_ONCE:
+        return None
+    try:
+        with short(connection) as cursor:
+            kept = _insert(cursor, collection_key, rows, _IF_NEW, [most - len(new), list(_ids_of(new))])
+    except sa.exc.IntegrityError:  # another added one meanwhile
+        return None
+    return [kept[face_id] for face_id in rows] if kept else None
+
+
+def _ids_of(new: Sequence[NewFace]) -> set[UUID]:
+    return {id_ for face in new for id_ in (face.face_id, face.qualified_face_id)}
+
+
+def _insert(
+    cursor: Executor,
+    collection_key: int,
+    new: Mapping[UUID, NewFace],
+    condition: LiteralString = "",
+    asked: Sequence[Any] = (),
+) -> dict[UUID, Face]:
+    """Keep faces by their ids and raise the version of the collection; none, unless it meets the condition."""
+    parameters: list[Any] = [len(new), collection_key, *asked]
     for face_id, face in new.items():
         embedding = np.asarray(face.embedding, "<f4").tobytes()
         parameters += (face_id, face.image_id, face.external_image_id, *face.box, face.confidence, embedding)
     kept = {}
-    for face_id, key in cursor.execute(_ADD.format(",".join([_ROW] * len(new))), parameters):
+    statement = _ADD.format(condition=condition, rows=",".join([_ROW] * len(new)))
+    for face_id, key in cursor.execute(statement, parameters):
         face = new[face_id]
         kept[face_id] = Face(
             key, face_id, face.image_id, face.external_image_id, face.box, face.confidence, None, face.embedding

@@ -3,11 +3,11 @@
     python -m benchmarks.cluster
 
 `regard up --nodes 2 --cores 1` on a machine with two cores at least: the first node and all its processes are pinned
-to one core, the second to another. The front, the database and the clients belong to no node; where the machine has
-a third core they get what is left, else they share the second node's core, and what they take of it is missing from
-what two nodes reach. Then the second node is killed, and the same is measured with one: the front has the other core
-to itself, and what it takes is told. Last the plain server with one thread, pinned to the first node's core, says what
-Ray costs a request.
+to one core, the second to another. The front, the database and the clients belong to no node. Where the machine has a
+third core they get what is left, and one node is compared with two as they are. Where it has not, they are on the
+second node's core, and the comparison is of a machine of two cores, a node on each, with one of a single core that has
+all of it. Then the second node is killed, and the same is measured with one; what the front takes meanwhile is told.
+Last the plain server with one thread, pinned to the first node's core, says what Ray costs a request.
 """
 
 import os
@@ -22,22 +22,22 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import note
-from benchmarks.serving import SCENARIOS, Scenario, Sender, photo
+from benchmarks.serving import SCENARIOS, Scenario, Sender, photo, processes
 from regard.demo import Running, temporary_server
 from regard.settings import Settings
 from regard.vision import models
 
 OPERATIONS = {"DetectLabels": 1280, "DetectText, 35 words": 1280, "DetectFaces DEFAULT": 640}
-CLIENTS, SECONDS, SCALING_S = 4, 8.0, 60.0
+CLIENTS, SECONDS, SCALING_S = 4, 15.0, 60.0
 OVERHEAD = (640, 1920)
 VCPU_HOUR = 0.045  # USD, an assumption: about what large clouds ask for one of a general machine, on demand
 AWS_IMAGE = 0.001  # USD, AWS's list price in us-east-1 for each of the first million pictures of a month
 PRELOAD = {"REGARD_PRELOAD": "faces,labels,text", "REGARD_LOG_LEVEL": "WARNING"}
 
 
-def pin(processes: Iterable[psutil.Process], cores: set[int]) -> None:
+def pin(which: Iterable[psutil.Process], cores: set[int]) -> None:
     """Threads, too: new ones, and new processes, go where those that make them are."""
-    for process in processes:
+    for process in which:
         with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             for thread in Path(f"/proc/{process.pid}/task").iterdir():
                 os.sched_setaffinity(int(thread.name), cores)
@@ -48,10 +48,15 @@ def node_of(process: psutil.Process) -> bool:
     return any("ray.scripts" in word for word in process.cmdline())
 
 
-def replicas(processes: Iterable[psutil.Process]) -> int:
-    """How many replicas of networks are among them."""
+def of_no_node(server: Running) -> list[psutil.Process]:
+    """The clients, the front and the database."""
+    return [psutil.Process(), *map(psutil.Process, processes(server))]
+
+
+def replicas(among: Iterable[psutil.Process]) -> int:
+    """How many replicas of networks there are."""
     count = 0
-    for process in processes:
+    for process in among:
         with suppress(psutil.NoSuchProcess):
             count += any("ServeReplica:regard" in word and "Networks" in word for word in process.cmdline())
     return count
@@ -101,7 +106,7 @@ def main() -> None:
         on_first = [process for process in front.children(recursive=True) if process not in on_second]
         pin(on_first, first)
         pin(on_second, second)
-        pin([front, psutil.Process()], outside)
+        pin(of_no_node(server), outside)
         names = [scenario.name for scenario in scenarios]
         wanted, deadline = 2 * len({"faces", "labels", "text"}), time.monotonic() + SCALING_S
         while replicas(front.children(recursive=True)) < wanted and time.monotonic() < deadline:
@@ -116,21 +121,32 @@ def main() -> None:
                 process.kill()
         measure(server, data, scenarios, 5.0)  # until whatever was there is here
         one = measure(server, data, scenarios)
+        all_in_one = one
+        if outside == second:
+            pin(of_no_node(server), first)
+            all_in_one = measure(server, data, scenarios)
+            pin(of_no_node(server), outside)
         alone = {width: Sender(server, faces, pictures[width]).load(1, SECONDS) for width in OVERHEAD}
     with temporary_server(settings, REGARD_THREADS="1", **PRELOAD) as plain:
         pin([psutil.Process(plain.pid)], first)
         without = {width: Sender(plain, faces, pictures[width]).load(1, SECONDS) for width in OVERHEAD}
     table = Table(title=f"{CLIENTS} clients, pictures/s; front, clients and database on {sorted(outside)}")
-    for column in ("Operation", "Width", "One node", "Two nodes", "Ratio", "Front, cores", "USD per million", "AWS"):
-        table.add_column(column, justify="left" if column == "Operation" else "right")
+    table.add_column("Operation")
+    for column in (
+        *("Width", "Two nodes", "One node, all on its core", "Ratio", "One node, the rest apart", "Ratio"),
+        *("Front, cores", "USD per million", "AWS"),
+    ):
+        table.add_column(column, justify="right")
     for name in names:
-        single = one[name]
-        note(f"cluster, {name}: two nodes / one", both[name].pictures / single.pictures, least=1.7)
+        single, ratio = one[name], both[name].pictures / all_in_one[name].pictures
+        note(f"cluster, {name}: two nodes / one", ratio, least=1.7)
         table.add_row(
             name,
             str(OPERATIONS[name]),
-            f"{single.pictures:.1f}",
             f"{both[name].pictures:.1f}",
+            f"{all_in_one[name].pictures:.1f}",
+            f"{ratio:.2f}",
+            f"{single.pictures:.1f}",
             f"{both[name].pictures / single.pictures:.2f}",
             f"{single.front:.2f}",
             f"{single.per_million:.1f}",

@@ -9,16 +9,23 @@ import ctypes
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 _EVERY_S = 60.0  # giving 100 MB back and taking them again is 40 ms of work
 
 
-def bound(most: int) -> None:
-    """Have memory kept in so many heaps: it would be one for each thread, up to eight for each core.
+def keep_small(most: int) -> None:
+    """Have memory kept in so many heaps, and what is free of it given back every minute, until the process ends.
 
-    To be called before there are threads.
+    To be called before there are threads: each that allocates has a heap of its own, up to eight for each core.
     """
+    bound(most)
+    _keep_trimmed()
+
+
+def bound(most: int) -> None:
+    """Have no more than so many heaps made from now on."""
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, most)
 
@@ -29,8 +36,8 @@ def trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def keep_trimmed() -> None:
-    """Have it trimmed every minute until the process ends."""
+@cache
+def _keep_trimmed() -> None:
     threading.Thread(target=_run, name="heap", daemon=True).start()
 
 

@@ -20,7 +20,7 @@ def up(
     port: Annotated[int | None, typer.Option(help="Port to listen on; REGARD_PORT.")] = None,
 ) -> None:
     """Start a Ray cluster on this machine and answer AWS clients with it, until stopped; then all of it ends."""
-    from regard.cli.server import listening
+    from regard.cli.server import begin
     from regard.cluster import require_token
 
     require_token()
@@ -28,7 +28,7 @@ def up(
         from regard.cluster.nodes import local
     except ImportError as error:
         _end_without_ray(error)
-    chosen = listening(host, port)
+    chosen = begin(host, port)
     each = cores or ceil(len(os.sched_getaffinity(0)) / nodes)
     _serve(chosen, local(nodes, each, chosen.cluster_store_mb), local_database=True)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from regard import heap
 from regard.cli.common import Json, explained, noted, open_database, unsealed
 from regard.cli.keys import Purpose, check, show_key, warn_of_no_purpose
 from regard.settings import Settings, settings
@@ -55,21 +54,22 @@ def serve(
     if cluster is not None:
         from regard.cli import cluster as on_cluster
 
-        on_cluster.serve(listening(host, port), cluster)
+        on_cluster.serve(begin(host, port), cluster)
         return
-    chosen = listening(host, port)
+    chosen = begin(host, port)
     end_by_exit()
     run(chosen, _services(chosen))
 
 
-def listening(host: str | None, port: int | None) -> Settings:
-    """The settings, with what the command line says of where to listen; and logs as they want them."""
-    from regard import log
+def begin(host: str | None = None, port: int | None = None) -> Settings:
+    """The settings, with what the command line says of where to listen; and logs and memory as they want them."""
+    from regard import heap, log
 
     chosen = settings().model_copy(
         update={name: value for name, value in (("host", host), ("port", port)) if value is not None}
     )
     log.configure(chosen.log_level, as_json=chosen.log_json)
+    heap.keep_small(chosen.threads)
     return chosen
 
 
@@ -101,8 +101,7 @@ def worker() -> None:
     """
     from regard import exposition, log
 
-    chosen = settings()
-    log.configure(chosen.log_level, as_json=chosen.log_json)
+    chosen = begin()
     end_by_exit()
     services = _services(chosen)
     with explained():
@@ -131,8 +130,6 @@ def _services(chosen: Settings) -> "Services":
     from regard.use.audit import AuditLog
     from regard.vision.engines import Engines
 
-    heap.bound(chosen.threads)
-    heap.keep_trimmed()
     with explained():
         vision = Engines(chosen)
         vision.load(chosen.preload)

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from regard import log
-from regard.cluster.node import Choices, choices, settings_of
+from regard.cluster.node import Choices, begin, choices
 from regard.cluster.nodes import cores, most_cores
 from regard.gallery.gallery import Gallery, Match
 from regard.settings import Capability, Settings
@@ -41,8 +40,7 @@ class Networks:
     """A replica of a capability."""
 
     def __init__(self, capability: Capability, choices: Choices) -> None:
-        settings = settings_of(choices)
-        log.configure(settings.log_level, as_json=settings.log_json)
+        settings = begin(choices)
         self._engines = Engines(settings)
         self._engines.load([capability])
         self._pool = ThreadPoolExecutor(settings.threads, "networks")
@@ -61,8 +59,7 @@ class Galleries:
     """
 
     def __init__(self, choices: Choices) -> None:
-        settings = settings_of(choices)
-        log.configure(settings.log_level, as_json=settings.log_json)
+        settings = begin(choices)
         self._gallery = Gallery(Database.open(settings, pool_size=2 * SEARCHES))
         self._comparison = Yardstick.load(settings).comparison
         self._pool = ThreadPoolExecutor(SEARCHES, "searches")

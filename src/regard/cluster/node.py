@@ -7,6 +7,7 @@ the URL of the database, the master key, and where networks and buckets are, com
 from collections.abc import Mapping
 from typing import Any
 
+from regard import heap, log
 from regard.settings import HOME, Settings
 from regard.use.seal import Sealer, SealError, load_sealer
 
@@ -26,9 +27,11 @@ def choices(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(include=settings.model_fields_set - OWN)
 
 
-def settings_of(choices: Choices) -> Settings:
-    """The settings of a process on this node."""
+def begin(choices: Choices) -> Settings:
+    """What a process on this node does first: its settings, and logs and memory as they want them."""
     own = Settings(_env_file=HOME / "regard.env", **choices)  # type: ignore[call-arg]
+    log.configure(own.log_level, as_json=own.log_json)
+    heap.keep_small(own.cluster_threads)
     return own.model_copy(update={"threads": own.cluster_threads})
 
 

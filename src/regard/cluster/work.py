@@ -16,8 +16,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from regard import log
-from regard.cluster.node import Choices, sealer_of, settings_of
+from regard.cluster.node import Choices, begin, sealer_of
 from regard.gallery.gallery import Gallery
 from regard.jobs.work import Check, Interrupted, Plan, Work
 from regard.media.storage import ObjectStore
@@ -105,8 +104,7 @@ def _never() -> None:
 def _works_for(given: Choices) -> Mapping[str, Work]:
     key = repr(sorted(given.items()))
     if key not in _works:
-        settings = settings_of(given)
-        log.configure(settings.log_level, as_json=settings.log_json)
+        settings = begin(given)
         sealer, database = sealer_of(settings), Database.open(settings, pool_size=4)
         services = Services(
             settings,

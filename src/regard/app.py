@@ -181,7 +181,7 @@ def every_stage(services: Services) -> Sequence[Stage]:
         Retention(services.settings.retention_cap_days),
         ConsentStage(),
         Limits(),
-        Room(services.database.folder, services.settings.disk_reserve_mb),
+        Room(services.database, services.settings.disk_reserve_mb << 20),
     )
 
 

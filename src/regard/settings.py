@@ -194,7 +194,7 @@ class Settings(BaseSettings):
     disk_reserve_mb: int = Field(
         default=256,
         description="Free space, in MB, that the embedded database leaves on its disk: below it, requests that would "
-        "store something are refused, to be tried again; reading and deleting go on. 0: none is kept.",
+        "store something are refused, to be tried again, and jobs wait; reading and deleting go on. 0: none is kept.",
         ge=0,
     )
     audit_pin: str | None = Field(

@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -202,6 +204,16 @@ def test_the_last_attempt_ends_the_job_with_a_sentence(runner: Runner, work: Squ
     message = job(runner, job_id).status_message
     assert message is not None
     assert "given up after 6 attempts: the database, the object storage, memory or disk was not available" in message
+
+
+def test_a_step_waits_for_room_on_the_disk(runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    job_id = begin(runner)
+    monkeypatch.setattr(Database, "folder", tmp_path)
+    for reserve_mb, planned in ((1 << 40, False), (0, True)):
+        settings = Settings(disk_reserve_mb=reserve_mb)
+        with nullcontext() if planned else pytest.raises(OSError, match="no room to store more"):
+            replace(runner, settings=settings).plan(job_id, 0, never)
+        assert (job(runner, job_id).parts_total is not None) is planned
 
 
 def test_a_mistake_ends_the_job_and_tells_the_client_nothing_of_it(runner: Runner, work: Squares) -> None:

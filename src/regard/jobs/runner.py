@@ -180,6 +180,7 @@ class Runner:
             self.fail(job, f"{_GIVEN_UP}: the process that worked at it was ended each time.")
             return
         try:
+            self._need_room()
             step(job, self._work(job))
         except Interrupted:
             raise
@@ -195,6 +196,11 @@ class Runner:
             else:
                 _log.exception("step failed", job_id=job_id, kind=job.kind)
                 self.fail(job, _INTERNAL_ERROR)
+
+    def _need_room(self) -> None:
+        """Keep the last of the disk for the record and for deleting, as requests do."""
+        if self.database.room < self.settings.disk_reserve_mb << 20:
+            raise OSError(errno.ENOSPC, "there is no room to store more where the database lies")
 
     def _work(self, job: Job) -> Work:
         try:

@@ -1,5 +1,7 @@
 """The connection to PostgreSQL, embedded or yours, and its migrations."""
 
+import math
+import os
 import select
 import subprocess
 import threading
@@ -182,6 +184,14 @@ class Database:
     def folder(self) -> Path | None:
         """Where the embedded PostgreSQL keeps its files; None for another one."""
         return None if self._embedded is None else self._embedded.folder
+
+    @property
+    def room(self) -> float:
+        """How many bytes are free where the embedded PostgreSQL keeps its files; another one's disk is not known."""
+        if self.folder is None:
+            return math.inf
+        disk = os.statvfs(self.folder)
+        return disk.f_bavail * disk.f_frsize
 
     @property
     def used_connections(self) -> int:

@@ -5,31 +5,25 @@ be read until then, since what is not on record is not answered. So the last of 
 deleting, which makes room.
 """
 
-import os
-from pathlib import Path
-
+from regard.store.database import Database
 from regard.use.chain import Call
 from regard.wire.errors import InternalServerError
 
 STORING = ("Associate", "Create", "Index", "Start", "Tag")
 """How the names of operations begin that store something."""
-_MB = 1024 * 1024
 
 
 class Room:
-    """Refuses what would store more while less than `reserve_mb` is free where the embedded database lies.
+    """Refuses what would store more while less than `reserve` bytes are free where the embedded database lies.
 
-    The error is one that AWS's clients try again after. Without `folder`, for another database, nothing is refused.
+    The error is one that AWS's clients try again after.
     """
 
-    def __init__(self, folder: Path | None, reserve_mb: int) -> None:
-        self._folder, self._reserve = folder, reserve_mb * _MB
+    def __init__(self, database: Database, reserve: int) -> None:
+        self._database, self._reserve = database, reserve
 
     def before(self, call: Call) -> None:
-        if self._folder is None or not call.operation.startswith(STORING):
-            return
-        disk = os.statvfs(self._folder)
-        if disk.f_bavail * disk.f_frsize < self._reserve:
+        if call.operation.startswith(STORING) and self._database.room < self._reserve:
             raise InternalServerError("There is no room to store more at the moment. Try your call again.")
 
     def after(self, call: Call) -> None:

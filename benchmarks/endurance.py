@@ -5,8 +5,9 @@
 Clients in a process of their own send a mix of all operations (`benchmarks.mix`), as many at a time as keep the
 cores busy. Every few seconds memory, open files, threads, connections, rows and the size of the data folder are taken.
 Memory is what processes have of their own (`Pss_Anon`): pages of files come and go as the system likes, and
-PostgreSQL's shared buffers have a fixed size and fill by and by. Everything is asked for once before the time begins,
-and its first sixth is warm-up, too; growth is the median of the last tenth over that of the tenth after the warm-up.
+PostgreSQL's shared buffers have a fixed size and fill by and by. Everything is asked for before the time begins, what
+is about pictures by all clients at once, and its first sixth is warm-up, too; growth is the median of the last tenth
+over that of the tenth after the warm-up.
 Exit status 1 where a goal is missed.
 """
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from regard.gallery.parallel import in_parallel
 
-BLOCK = 1 << 16  # vectors a block: the grain of parallel search
-BEST = 512  # of a block's sketches are looked at in any case; one of fewer than four times as many is not sketched
+BLOCK = 1 << 17  # vectors a block: the grain of parallel search
+BEST = 1024  # of a block's sketches are looked at in any case; one of no more than twice as many is not sketched
 APART = 2  # last dimensions that are kept as they are
 
 # What float32 arithmetic errs, and what the caller's vectors may, as a share of the product of both lengths.
@@ -210,7 +210,7 @@ class _Block:
 
     def look(self, query: _Query, floor: float) -> _Look:
         """Bounds of the scores of those that may be the best, of those at `floor` or above."""
-        if self._count <= 4 * BEST:
+        if self._count <= 2 * BEST:
             rows = np.arange(self._count)
             return _Look(rows, *self._bounds(query, None), -np.inf, rows)
         sketched, seen = self._sketches.best(query.direction, BEST)

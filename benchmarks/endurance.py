@@ -7,7 +7,8 @@ cores busy. Every few seconds memory, open files, threads, connections, rows and
 Memory is what processes have of their own (`Pss_Anon`): pages of files come and go as the system likes, and
 PostgreSQL's shared buffers have a fixed size and fill by and by. Everything is asked for before the time begins, what
 is about pictures by all clients at once, and its first sixth is warm-up, too; growth is the median of the last tenth
-over that of the tenth after the warm-up.
+over that of the tenth after the warm-up. Of PostgreSQL it is that of a process: how many there are follows the peaks of
+the load, up to a most that the settings give, and that is judged apart.
 Exit status 1 where a goal is missed.
 """
 
@@ -48,6 +49,7 @@ CLIENTS_PER_CORE = 2
 WARM_UP, WINDOW = 1 / 6, 1 / 10  # of the time
 MAX_GROWTH = 0.02
 MAX_P99_RATIO = 5.0
+APART = 10  # connections beside a process' pool: at hand, the audit log's, the queue's, a probe's
 LEAST = 100  # requests of an operation whose p99 is judged
 SAMPLE_S = 5.0
 PATIENCE_S = 1200.0  # for the clients to finish what they are at
@@ -60,11 +62,17 @@ TABLES = ("audit_records", "faces", "users", "collections", "jobs", "job_results
 class Held:
     """What a group of processes holds: memory in MB, open files, threads."""
 
+    processes: int
     rss: float
     pss: float
     anonymous: float
     files: int
     threads: int
+
+    @property
+    def each(self) -> float:
+        """Memory of its own that a process has."""
+        return self.anonymous / self.processes
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class Sample:
 
 def held(processes: Sequence[psutil.Process]) -> Held:
     rss = pss = anonymous = 0.0
-    files = threads = 0
+    count = files = threads = 0
     for process in processes:
         with suppress(psutil.NoSuchProcess, ProcessLookupError, FileNotFoundError, PermissionError):
             said = dict(
@@ -91,7 +99,8 @@ def held(processes: Sequence[psutil.Process]) -> Held:
             kb = {name: int(value.split()[0]) / 1024 for name, value in said.items()}
             rss, pss, anonymous = rss + kb["Rss"], pss + kb["Pss"], anonymous + kb["Pss_Anon"]
             files, threads = files + process.num_fds(), threads + process.num_threads()
-    return Held(rss, pss, anonymous, files, threads)
+            count += 1
+    return Held(count, rss, pss, anonymous, files, threads)
 
 
 class Sampler:
@@ -239,8 +248,8 @@ def progress(account: Account, passed: float, whole: float) -> Group:
     return Group(*lines)
 
 
-def report(account: Account, console: Console) -> bool:
-    """Tables and verdicts; whether all goals are met."""
+def report(account: Account, console: Console, most: int) -> bool:
+    """Tables and verdicts, with the `most` connections that there may be; whether all goals are met."""
     table = Table(title=f"{account.requests} requests in {account.samples[-1].at / 60:.0f} minutes")
     for column in ("Operation", "Requests", "p50 ms", "p95 ms", "p99 ms", "p99/p50"):
         table.add_column(column, justify="left" if column == "Operation" else "right")
@@ -256,12 +265,12 @@ def report(account: Account, console: Console) -> bool:
         memory.add_column(column, justify="left" if column == "What" else "right")
     growths = {}
     for who in ("server", "worker", "postgres"):
-        for measure in ("pss", "anonymous", "files", "threads"):
+        for measure in ("pss", "anonymous", "each", "files", "threads"):
             after, end = account.growth(who, measure)
-            if measure == "anonymous":
+            if measure == "each":
                 growths[who] = end / after - 1
-            unit = "MB" if measure in ("pss", "anonymous") else ""
-            memory.add_row(f"{who}, {measure} {unit}", f"{after:.0f}", f"{end:.0f}", f"{end / after - 1:+.1%}")
+            unit = "" if measure in ("files", "threads") else "MB"
+            memory.add_row(f"{who}, {measure} {unit}", f"{after:.4g}", f"{end:.4g}", f"{end / after - 1:+.1%}")
     first, last = account.samples[0], account.samples[-1]
     memory.add_row("connections", str(first.connections), str(last.connections), "")
     memory.add_row("data folder MB", f"{first.folder:.0f}", f"{last.folder:.0f}", "")
@@ -271,6 +280,8 @@ def report(account: Account, console: Console) -> bool:
     for error, count in account.errors.most_common(20):
         console.print(f"[red]{count} × {error}", highlight=False)
     missing = sorted(OPERATIONS.keys() - account.times.keys())
+    connections = max(sample.connections for sample in account.samples)
+    note("endurance: connections to PostgreSQL", connections, most=most)
     for who, growth in growths.items():
         note(f"endurance: growth of {who}", 100 * growth, "%", most=100 * MAX_GROWTH)
     note("endurance: errors", account.errors.total(), most=0)
@@ -279,9 +290,13 @@ def report(account: Account, console: Console) -> bool:
     verdicts = [
         (not account.errors, f"{account.errors.total()} errors; the goal is none"),
         *(
-            (growths[who] <= MAX_GROWTH, f"memory of {who} grew by {growths[who]:.1%}; the goal is 2 % at most")
+            (
+                growths[who] <= MAX_GROWTH,
+                f"memory of a {who} process grew by {growths[who]:.1%}; the goal is 2 % at most",
+            )
             for who in ("server", "worker", "postgres")
         ),
+        (connections <= most, f"{connections} connections at most; server and worker may open {most}"),
         (
             worst is None or ratios[worst] <= MAX_P99_RATIO,
             f"p99 is at most {ratios[worst] if worst else 0:.1f} times p50 ({worst}); the goal is {MAX_P99_RATIO:.0f}",
@@ -310,7 +325,7 @@ def main(
             sampler.close()
             if series is not None:
                 series.write_text(json.dumps([asdict(sample) for sample in account.samples]))
-    if not report(account, console):
+    if not report(account, console, 2 * (settings.connections + APART)):
         raise typer.Exit(1)
 
 

@@ -133,8 +133,8 @@ def main() -> None:
     table = Table(title=f"{CLIENTS} clients, pictures/s; front, clients and database on {sorted(outside)}")
     table.add_column("Operation")
     for column in (
-        *("Width", "Two nodes", "One node, all on its core", "Ratio", "One node, the rest apart", "Ratio"),
-        *("Front, cores", "USD per million", "AWS"),
+        *("Width", "Two", "One", "Ratio", "One, rest apart", "Ratio"),
+        *("Front, cores", "USD a million", "AWS"),
     ):
         table.add_column(column, justify="right")
     for name in names:

@@ -283,7 +283,7 @@ def report(account: Account, console: Console, most: int) -> bool:
     connections = max(sample.connections for sample in account.samples)
     note("endurance: connections to PostgreSQL", connections, most=most)
     for who, growth in growths.items():
-        note(f"endurance: growth of {who}", 100 * growth, "%", most=100 * MAX_GROWTH)
+        note(f"endurance: growth of a {who} process", 100 * growth, "%", most=100 * MAX_GROWTH)
     note("endurance: errors", account.errors.total(), most=0)
     note("endurance: greatest p99 / p50", max(ratios.values(), default=0), most=MAX_P99_RATIO)
     worst = max(ratios, key=lambda name: ratios[name], default=None)

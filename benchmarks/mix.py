@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -108,9 +109,11 @@ class Mix:
         chance = random.Random(0)
         for operation, more, names in LOOKS:
             for name in names:
+                ask = partial(self.ask, operation, Image=self._images[name], **more)
                 with ThreadPoolExecutor(self._place.clients) as together:
-                    for _ in range(self._place.clients * ROUNDS):
-                        together.submit(self.ask, operation, Image=self._images[name], **more)
+                    asked = [together.submit(ask) for _ in range(self._place.clients * ROUNDS)]
+                for future in asked:
+                    future.result()
         for kind in VIDEO_KINDS:
             self._analyse(kind)
         for scene in self._scenes():

@@ -27,7 +27,7 @@ SLACK = 1e-4
 _LEVELS = 16
 _SPACING = 0.3352  # of standard deviations: the best for 16 equal steps of a normal distribution (Max 1960)
 _GROUP = 32  # vectors whose sketches faiss interleaves
-_ONE_QUERY = 15  # faiss' way to the best of many for a single query; that for several at once takes half as long again
+_ONE_QUERY = 15  # faiss' way to the best of many for one query; with AVX-512 its usual one takes half as long again
 _ROWS = 1 << 10  # vectors that are worked on at once, so that they stay in the processor's cache
 _FEWEST = 64  # room in a new block
 

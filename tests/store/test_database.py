@@ -1,5 +1,6 @@
 """The database: schema, migrations, several processes, death and revival."""
 
+import ctypes
 import getpass
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from regard.store.embedded import EmbeddedPostgres
 from regard.store.tables import metadata
 
 ACCOUNT = "123456789012"
+_PR_SET_CHILD_SUBREAPER = 36  # Linux's prctl(2)
 
 
 def test_migrations_make_what_the_tables_say(database: Database) -> None:
@@ -200,6 +203,43 @@ def test_a_killed_postgres_is_revived_with_all_that_was_committed(tmp_path: Path
     with database.begin() as connection:
         assert collections.find(raw(connection), ACCOUNT, "kept") is not None
     database.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+@pytest.mark.parametrize("again", ["revived", "opened"])
+def test_a_killed_postgres_that_nobody_buries_is_not_taken_for_a_living_one(
+    tmp_path: Path, orphans_are_ours: None, again: str
+) -> None:
+    """In some containers the first process does not look after those whose parent is gone: a killed one stays dead."""
+    settings = Settings(home=tmp_path / "home")
+    database = Database.open(settings)
+    with database.begin() as connection:
+        keys.create_account(connection, ACCOUNT)
+    first = postmaster(settings.home)
+    assert first is not None
+    first.kill()
+    while first.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    if again == "opened":
+        database.close()
+        database = Database.open(settings)
+    with database.begin() as connection:
+        assert keys.first_account(connection) == ACCOUNT
+    assert first.status() == psutil.STATUS_ZOMBIE
+    database.close()
+
+
+@pytest.fixture
+def orphans_are_ours() -> Iterator[None]:
+    """Processes whose parent has ended become children of this one, which leaves them alone."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = set(psutil.Process().children())
+    assert libc.prctl(_PR_SET_CHILD_SUBREAPER, 1) == 0
+    yield
+    assert libc.prctl(_PR_SET_CHILD_SUBREAPER, 0) == 0
+    for process in set(psutil.Process().children()) - before:
+        process.kill()
+        os.waitpid(process.pid, 0)
 
 
 def test_an_ended_postgres_is_not_revived_by_whoever_still_asks_a_closed_database(tmp_path: Path) -> None:

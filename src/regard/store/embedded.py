@@ -43,16 +43,15 @@ class EmbeddedPostgres:
 
     def __init__(self, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _forget_recycled_pid(folder)
+        self.folder = folder
         self._revival = threading.Lock()
         self._failed = 0.0  # when it did not start last
         with _only_passable(folder):
             self._server: PostgresServer = get_server(folder, start=False)
-            self._start(self._server.start)
+            self._start(self._start_and_ask)
         self._forget_dead_handles()
-        self._admit_only_this_user(folder)
+        self._admit_only_this_user()
         self._set_options()
-        self.folder = folder
 
     @property
     def url(self) -> str:
@@ -70,13 +69,12 @@ class EmbeddedPostgres:
                 raise RevivalError("the embedded PostgreSQL did not start for another request either")
             try:
                 with self._server._lock:
-                    self._start(self._server.ensure_postgres_running)
+                    self._start(self._start_again)
             except (subprocess.SubprocessError, AssertionError, OSError) as error:
                 self._failed = time.monotonic()
                 raise RevivalError(f"the embedded PostgreSQL does not start, see {self.folder / 'log'}") from error
 
-    @staticmethod
-    def _start(start: Callable[[], None]) -> None:
+    def _start(self, start: Callable[[], None]) -> None:
         deadline, failures = time.monotonic() + _START_PATIENCE_S, 0
         while True:
             try:
@@ -85,10 +83,24 @@ class EmbeddedPostgres:
                 failures += 1
                 if failures == _START_ATTEMPTS:
                     raise
-            except AssertionError:  # the library's word for a PostgreSQL that another process is starting
+            except (AssertionError, psycopg.OperationalError):  # another process is starting it, or it is just ending
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(_START_PAUSE_S)
+            time.sleep(_START_PAUSE_S)
+
+    def _start_and_ask(self) -> None:
+        """Start PostgreSQL and see it answer: one that was just killed is taken for a running one by the library."""
+        with self._server._lock:
+            _forget_dead(self.folder)
+        self._server.start()
+        self._connect().close()
+
+    def _start_again(self) -> None:
+        _forget_dead(self.folder)
+        self._server.ensure_postgres_running()
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(str(self._server.get_uri()), autocommit=True)
 
     def _forget_dead_handles(self) -> None:
         """Drop processes that were killed, so that the last living one stops the database."""
@@ -97,21 +109,21 @@ class EmbeddedPostgres:
             handles.put([pid for pid in handles.get_and_add(os.getpid()) if psutil.pid_exists(pid)])
             handles.get_and_add(os.getpid())
 
-    def _admit_only_this_user(self, folder: Path) -> None:
+    def _admit_only_this_user(self) -> None:
         """Let only the operating system user that runs Regard connect (the library would trust everyone)."""
         rules = {
             "pg_ident.conf": f"regard {getpass.getuser()} postgres\n",
             "pg_hba.conf": "local all postgres peer map=regard\n",
         }
-        if all((folder / name).read_text() == text for name, text in rules.items()):
+        if all((self.folder / name).read_text() == text for name, text in rules.items()):
             return
         for name, text in rules.items():
-            (folder / name).write_text(text)
-        with psycopg.connect(str(self._server.get_uri()), autocommit=True) as connection:
+            (self.folder / name).write_text(text)
+        with self._connect() as connection:
             connection.execute("SELECT pg_reload_conf()")
 
     def _set_options(self) -> None:
-        with psycopg.connect(str(self._server.get_uri()), autocommit=True) as connection:
+        with self._connect() as connection:
             known: dict[str, str] = dict(
                 connection.execute(
                     "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(_OPTIONS)]
@@ -141,9 +153,24 @@ def _only_passable(folder: Path) -> Iterator[None]:
                 above.chmod(mode | 0o011)
 
 
-def _forget_recycled_pid(folder: Path) -> None:
-    """Remove a postmaster.pid whose process is, after a reboot, something else."""
-    with suppress(AssertionError, psutil.Error):
+def _forget_dead(folder: Path) -> None:
+    """Remove a postmaster.pid whose process is dead, which the library and PostgreSQL take for a running one.
+
+    After a reboot something else may have its number; where the parent of all processes does not look after those that
+    ended, as in some containers, a killed one keeps it.
+    """
+    with suppress(AssertionError, FileNotFoundError, psutil.Error):
         info = PostmasterInfo.read_from_pgdata(folder)
-        if info is not None and info.process is not None and info.process.name() != "postgres":
+        if info is None or info.process is None:
+            return
+        is_another, is_dead = info.process.name() != "postgres", info.process.status() == psutil.STATUS_ZOMBIE
+        if is_another or (is_dead and not _is_in_use(folder)):
             (folder / "postmaster.pid").unlink()
+            if info.socket_path is not None:  # which is locked in its name, too
+                info.socket_path.with_name(f"{info.socket_path.name}.lock").unlink(missing_ok=True)
+
+
+def _is_in_use(folder: Path) -> bool:
+    """Whether a process of PostgreSQL works there: a killed first one's children take a moment to notice."""
+    used = ("postgres", str(folder.resolve()))
+    return any((process.info["name"], process.info["cwd"]) == used for process in psutil.process_iter(["name", "cwd"]))

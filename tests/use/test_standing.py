@@ -34,7 +34,7 @@ def test_a_key_has_one_purpose_which_its_account_must_allow(database: Database, 
         assert not stored.declare_purpose(connection, key.access_key_id, "research")
         found = keys.principal(raw(connection), sealer, key.access_key_id)
     assert found is not None
-    assert (found.purpose, found.account_purposes) == ("photo-search", ("photo-search",))
+    assert (found.purpose, found.account_purposes) == ("photo-search", ["photo-search"])
 
 
 def test_a_key_of_before_purposes_has_none_and_gets_one_once(database: Database, sealer: Sealer) -> None:

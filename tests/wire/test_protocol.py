@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from botocore.awsrequest import HeadersDict
@@ -59,8 +60,8 @@ def test_a_content_type_may_name_its_charset():
 
 def test_two_targets_are_not_one_of_them():
     """Otherwise the one that is signed and the one that is run could differ."""
-    both = request()
-    both.headers.append(("x-amz-target", "RekognitionService.DeleteFaces"))
+    one = request()
+    both = replace(one, headers=[*one.headers, ("x-amz-target", "RekognitionService.DeleteFaces")])
     assert both.header("x-amz-target") == "RekognitionService.DetectFaces,RekognitionService.DeleteFaces"
     with pytest.raises(UnknownOperationException):
         operation_name(both)

@@ -1,6 +1,6 @@
 """Queries about accounts and access keys, and in which standing they are. Secrets come and go sealed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -43,9 +43,9 @@ class StoredKey:
     role: str
     status: Status
     expires_at: datetime | None
-    networks: tuple[str, ...] | None
+    networks: list[str] | None
     account_status: Status
-    account_purposes: tuple[str, ...] | None
+    account_purposes: list[str] | None
     tags_epoch: int
     epoch: int
 
@@ -112,8 +112,7 @@ _KEYS = sa.select(
 
 
 def _key(row: Sequence[Any]) -> StoredKey:
-    fields: Iterator[Any] = (tuple(value) if isinstance(value, list) else value for value in row)
-    return StoredKey(*fields)
+    return StoredKey(*row)
 
 
 def _account(row: "Row[*tuple[Any, ...]]") -> Account:

@@ -5,11 +5,11 @@ and reads it anew when a request's access key comes with a later epoch, which is
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import resources
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from regard.store import policies
@@ -30,6 +30,8 @@ ROLES = resources.files("regard.use") / "roles"
 
 EVERY = ""
 """Where `Held.rules` has all rules."""
+
+_CALLERS = 4096  # and their collections, for which a process keeps what it has looked up
 
 RuleT = TypeVar("RuleT")
 
@@ -55,13 +57,16 @@ class Rules:
 
     held: Sequence[Held]
     purpose: str
+    _found: dict[Any, Sequence[Any]] = field(default_factory=dict, repr=False, compare=False)
 
-    def of(self, kind: type[RuleT], operation: str = EVERY) -> Iterator[tuple[Held, RuleT]]:
+    def of(self, kind: type[RuleT], operation: str = EVERY) -> Sequence[tuple[Held, RuleT]]:
         """The rules of a kind: those about an operation, else all."""
-        for held in self.held:
-            for rule in held.rules.get(operation, ()):
-                if isinstance(rule, kind):
-                    yield held, rule
+        found = self._found.get((kind, operation))
+        if found is None:
+            found = self._found[kind, operation] = [
+                (held, rule) for held in self.held for rule in held.rules.get(operation, ()) if isinstance(rule, kind)
+            ]
+        return found
 
 
 class Book:
@@ -76,18 +81,22 @@ class Book:
         for one in self.held.values():
             for place in _places(one.policy):
                 self._index.setdefault(place, []).append(one)
+        self._rules = lru_cache(maxsize=_CALLERS)(self._look_up)
 
     def rules(self, principal: Principal, collection_id: str | None) -> Rules:
         """The rules for a caller and a collection: `locked-down` for who has no purpose or is restricted."""
         purpose = principal.purpose
         if purpose not in self.purposes or status(principal) == "restricted":
             purpose = LOCKED_DOWN
-        caller = {"access_keys": principal.access_key_id, "accounts": principal.account_id, "purposes": purpose}
+        return self._rules(principal.access_key_id, principal.account_id, purpose or LOCKED_DOWN, collection_id)
+
+    def _look_up(self, access_key_id: str, account_id: str, purpose: str, collection_id: str | None) -> Rules:
+        caller = {"access_keys": access_key_id, "accounts": account_id, "purposes": purpose}
         if collection_id is not None:
             caller["collections"] = collection_id
         places = (("", ""), *caller.items())
         found = [one for place in places for one in self._index.get(place, ()) if _holds(one.policy, caller)]
-        return Rules(sorted(found, key=lambda one: one.policy.name), purpose or LOCKED_DOWN)
+        return Rules(sorted(found, key=lambda one: one.policy.name), purpose)
 
 
 # What a policy is looked up by: the first of these that it names, the one that fewest policies share.

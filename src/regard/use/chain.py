@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from regard.operations.context import Context, Handler, Response
-from regard.use.decisions import decision_id
 from regard.wire.parse import parse
 from regard.wire.service import operation as operation_model
 from regard.wire.validate import validate
@@ -29,6 +28,7 @@ class Call:
     the use policies that hold for the call, once stage `UsePolicy` has looked them up. `response` is there on the
     way back. `headers` go out with the response, be it an error. `pseudonyms` and `digests` are what its records call
     people and pictures: the outcome as the intent did, though an erasure may have destroyed the names meanwhile.
+    `decision_id` is that of a denial.
     `facts`, for the audit record, may have:
 
     - purpose: str; resource: an ARN or "*"
@@ -53,7 +53,7 @@ class Call:
     facts: dict[str, Any] = field(default_factory=dict)
     pseudonyms: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
-    decision_id: str = field(default_factory=decision_id)
+    decision_id: str = ""
 
 
 class Stage(Protocol):

@@ -63,6 +63,7 @@ def deny(call: "Call", cause: str, reason: str, **facts: object) -> AccessDenied
     `cause` is what forbids, `reason` a clause without a full stop. `facts` add to the decision: `policy`, `rule`,
     `cites`.
     """
+    call.decision_id = call.decision_id or decision_id()
     call.headers[DECISION_HEADER] = call.decision_id
     call.facts["resource"] = resource(call)
     call.facts["decision"] = {"id": call.decision_id, "effect": "deny", "reason": reason, **facts}

@@ -163,7 +163,7 @@ class UsePolicy:
             wanted = {*asked.attributes(call.operation, call.request)} & {*attributes.attributes, "ALL"}
             if attributes.mode == "deny" and wanted:
                 raise _denied(call, held, attributes, f"{_asks(wanted, attributes)}, and {attributes.because}")
-        about_tags = list(rules.of(TaggedCollection, call.operation))
+        about_tags = rules.of(TaggedCollection, call.operation)
         collection_id = asked.collection_id(call.request)
         if about_tags and collection_id is not None:
             found = self._records.tags(call, collection_id)

@@ -39,9 +39,9 @@ class PolicyGuard:
         self.floor = floor
         self._call = call
         self._opt_outs = opt_outs
-        self._minors = list(rules.of(Minors))
-        self._opt_out_rules = list(rules.of(OptOut))
-        self._repeated = list(rules.of(RepeatedProbe, call.operation))
+        self._minors = rules.of(Minors)
+        self._opt_out_rules = rules.of(OptOut)
+        self._repeated = rules.of(RepeatedProbe, call.operation)
         self.needed = frozenset({"AGE_RANGE"}) if self._minors else frozenset()
 
     def admit(self, face: Face | None, embedding: NDArray[np.float32]) -> bool:

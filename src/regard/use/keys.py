@@ -45,9 +45,9 @@ class Principal:
     role: str = DEFAULT_ROLE
     status: Status = "active"
     account_status: Status = "active"
-    account_purposes: tuple[str, ...] | None = None
+    account_purposes: Sequence[str] | None = None
     expires_at: datetime | None = None
-    networks: tuple[str, ...] | None = None
+    networks: Sequence[str] | None = None
     epoch: int = 0
     tags_epoch: int | None = None
 

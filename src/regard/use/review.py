@@ -55,7 +55,7 @@ class Reviewing:
     def of(cls, call: Call) -> "Reviewing | None":
         if call.rules is None:
             return None
-        found = list(call.rules.of(ReviewRule, asked.ASKED_BY.get(call.operation, call.operation)))
+        found = call.rules.of(ReviewRule, asked.ASKED_BY.get(call.operation, call.operation))
         if not found:
             return None
         held, rule = max(found, key=lambda pair: (pair[1].mode == "withhold", pair[1].quorum))

@@ -4,6 +4,7 @@ It is asked first. Whoever is suspended can still list, describe and delete, so 
 collections can be let go.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 
@@ -55,7 +56,7 @@ class Standing:
         pass
 
 
-def _within(address: str, networks: tuple[str, ...]) -> bool:
+def _within(address: str, networks: Sequence[str]) -> bool:
     try:
         client = ip_address(address)
     except ValueError:

@@ -3,8 +3,8 @@
 `Request` and `Response` are plain values, so that nothing below depends on a web framework.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -30,14 +30,18 @@ class Request:
     method: str
     path: str
     query: str
-    headers: list[tuple[str, str]]
+    headers: Sequence[tuple[str, str]]
     body: bytes
     client_ip: str = ""
+    _values: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, value in self.headers:
+            self._values[name] = f"{self._values[name]},{value}" if name in self._values else value
 
     def header(self, name: str) -> str | None:
         """The value of a header by its lower-case name, repeated ones joined by a comma; None if absent."""
-        values = [value for key, value in self.headers if key == name]
-        return ",".join(values) if values else None
+        return self._values.get(name)
 
 
 @dataclass(frozen=True, slots=True)

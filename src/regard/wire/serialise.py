@@ -114,10 +114,10 @@ def _integer(shape: Shape) -> Writer:
 
 def _float(shape: Shape) -> Writer:
     def write(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if type(value) is not float and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise _mismatch(shape, value)
         try:
-            rounded = cast(float, _FLOAT32.unpack(_FLOAT32.pack(value))[0])
+            rounded: float = _FLOAT32.unpack(_FLOAT32.pack(value))[0]
         except (OverflowError, struct.error):
             rounded = math.inf
         if not math.isfinite(rounded):

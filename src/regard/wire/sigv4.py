@@ -7,6 +7,7 @@ long-term keys in the header are accepted; session tokens and presigned addresse
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ TERMINATOR = "aws4_request"
 SKEW = timedelta(minutes=5)
 
 _STAMP = "%Y%m%dT%H%M%SZ"
+_BASIC = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 # Signs for keys that do not exist, so that an unknown key costs the time of a known one.
 _NO_SECRET = "-" * 40
 
@@ -55,9 +57,8 @@ def verify(request: Request, *, secret_of: Callable[[str], str | None], region: 
     read, UnrecognizedClientException if the key is unknown, else InvalidSignatureException.
     """
     fields = _fields(request)
-    signed_at, date_header = _date(request)
+    signed_at, stamp, date_header = _date(request)
     _check_age(signed_at, now)
-    stamp = f"{signed_at:{_STAMP}}"
     signed = sorted({name.strip().lower() for name in fields["SignedHeaders"].split(";")})
     _check_signed(request, signed, date_header)
     credential = _credential(fields["Credential"])
@@ -100,12 +101,13 @@ def _fields(request: Request) -> dict[str, str]:
     return fields
 
 
-def _date(request: Request) -> tuple[datetime, str]:
-    """When the request was signed, in UTC, and the name of the header that says so."""
+def _date(request: Request) -> tuple[datetime, str, str]:
+    """When the request was signed, in UTC and as its stamp, and the name of the header that says so."""
     for name in ("x-amz-date", "date"):
         value = request.header(name)
         if value is not None:
-            return _parse_date(value.strip()), name
+            signed_at = _parse_date(value.strip())
+            return signed_at, f"{signed_at:{_STAMP}}", name
     raise IncompleteSignatureException(
         "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header."
     )
@@ -113,10 +115,8 @@ def _date(request: Request) -> tuple[datetime, str]:
 
 def _parse_date(value: str) -> datetime:
     try:
-        return datetime.strptime(value, _STAMP).replace(tzinfo=UTC)
-    except ValueError:
-        pass
-    try:
+        if _BASIC.fullmatch(value):
+            return datetime.fromisoformat(value)  # a tenth of the time of `strptime`
         date = parsedate_to_datetime(value)
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):

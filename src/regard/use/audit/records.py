@@ -71,10 +71,12 @@ def _written(plain: Any) -> bytes:
 
 def _plain(value: Any, reserved: frozenset[str] = frozenset()) -> Any:
     """The value as JSON has it; no member, however deep, may have a `reserved` name."""
+    if type(value) is str and value.isascii():  # as most are
+        return value
     match value:
         case str():
             # A lone surrogate has no UTF-8.
-            return value if value.isascii() else value.encode("utf-8", "replace").decode()
+            return value.encode("utf-8", "replace").decode()
         case None | bool():
             return value
         case int():

@@ -15,9 +15,9 @@ from typing import Any
 import psycopg
 
 from regard.store.database import Executor
+from regard.store.direct import Direct
 
 Connection = psycopg.Connection[Any]
-Cursor = psycopg.Cursor[Any]
 
 _HEAD_LOCK = 0x41756469_74  # "Audit"
 _SERVER_LOCKS = 0x4175_6469  # the class of locks that say which processes live
@@ -122,7 +122,7 @@ def append(connection: Connection, records: Sequence[Record]) -> None:
 
 
 def append_to(
-    cursor: Cursor,
+    direct: Direct,
     head: Head,
     records: Sequence[Record],
     opened: Sequence[int],
@@ -132,7 +132,7 @@ def append_to(
     """Add records, open and close intents, and commit, all in one round trip; False, with nothing done, if `head` is
     not the end of the log any more. The function of the database holds the lock."""
     parameters = (head.seq, head.hash, *_columns(records), _numbers(opened), server, _numbers(closed))
-    return cursor.execute(_APPEND, parameters).fetchone() == (True,)
+    return direct.execute(_APPEND, parameters).fetchone() == (True,)
 
 
 def _columns(records: Sequence[Record]) -> tuple[str, str, str, str]:

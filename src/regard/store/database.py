@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, Connection, make_url
 
 from regard.settings import Settings
 from regard.store import queue
+from regard.store.direct import Direct
 from regard.store.embedded import EmbeddedPostgres, RevivalError
 
 MINIMUM_VERSION = 14
@@ -31,7 +32,6 @@ _TRUSTED_S = 0.5  # for so long after its last use a connection is taken to be a
 _USED = "used"
 _LIFETIME_S = 300  # of a connection: PostgreSQL's process keeps what it has looked up and planned for it, and grows
 _CONNECT_PATIENCE_S = 20.0
-_FEW_ROWS = 100  # whose embeddings are 200 kB
 _KEPT = 4  # idle connections of the pool; more were needed at a peak only, and each takes PostgreSQL 2 to 4 MB
 _AT_HAND = 4  # connections for short statements: more than there are cores would wait for each other
 _LOCK_PATIENCE_S = 10  # for another change of the same collection to end
@@ -42,14 +42,14 @@ class DatabaseError(Exception):
     """The database cannot be used; the text tells the operator why."""
 
 
-Executor = psycopg.Connection[Any] | psycopg.Cursor[Any]
-"""What short statements are executed by: psycopg's connection, or a cursor of one, which spares making another."""
+Executor = psycopg.Connection[Any] | psycopg.Cursor[Any] | Direct
+"""What short statements are executed by: psycopg's connection, a cursor of one, or what does without."""
 
 
 class _AtHand(NamedTuple):
-    """A cursor for short statements, and when its connection was made and used last, by the monotonic clock."""
+    """A connection for short statements, and when it was made and used last, by the monotonic clock."""
 
-    cursor: psycopg.Cursor[Any]
+    direct: Direct
     made: float
     used: float
 
@@ -126,24 +126,21 @@ class Database:
             yield connection
 
     @contextmanager
-    def at_hand(self) -> Iterator[psycopg.Cursor[Any]]:
-        """Psycopg's own cursor for short statements that every request makes, each of which commits by itself.
+    def at_hand(self) -> Iterator[Direct]:
+        """For short statements that every request makes, each of which commits by itself.
 
-        SQLAlchemy's way to them takes twice as long as PostgreSQL does to answer, and a cursor for each half as long.
         The errors are SQLAlchemy's here, too. There are few of these connections: wait for nothing else meanwhile.
         """
         with self._places:
             taken = self._taken()
-            connection = taken.cursor.connection
+            connection = taken.direct.connection
             try:
                 with _errors_of_sqlalchemy(connection):
-                    yield taken.cursor
+                    yield taken.direct
             finally:
                 if not connection.closed:
-                    # A cursor keeps what it was answered last.
-                    few = taken.cursor.rowcount <= _FEW_ROWS
-                    cursor = taken.cursor if few else connection.cursor()
-                    self._at_hand.append(_AtHand(cursor, taken.made, time.monotonic()))
+                    taken.direct.forget()
+                    self._at_hand.append(_AtHand(taken.direct, taken.made, time.monotonic()))
                 if self._closed:  # while this one was out
                     self._close_at_hand()
 
@@ -152,11 +149,12 @@ class Database:
         while self._at_hand:
             with suppress(IndexError, psycopg.Error):
                 last = self._at_hand.pop()
-                if time.monotonic() - last.made < _LIFETIME_S and self._is_alive(last.cursor.connection, last.used):
+                connection = last.direct.connection
+                if time.monotonic() - last.made < _LIFETIME_S and self._is_alive(connection, last.used):
                     return last
-                last.cursor.connection.close()
-        connection, now = self.connect_apart(), time.monotonic()
-        return _AtHand(connection.cursor(), now, now)
+                connection.close()
+        direct, now = Direct(self.connect_apart()), time.monotonic()
+        return _AtHand(direct, now, now)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -213,7 +211,7 @@ class Database:
     def _close_at_hand(self) -> None:
         with suppress(IndexError):
             while True:
-                self._at_hand.pop().cursor.connection.close()
+                self._at_hand.pop().direct.connection.close()
 
     def _check(self, connection: Any, record: Any, _proxy: Any) -> None:
         """Have a connection replaced whose other end is gone: a restarted database costs a reconnect, not an error."""

@@ -30,7 +30,7 @@ def use(connection: Executor, access_key_id: str, rule: str, period: datetime) -
     """
     (number,) = connection.execute(_USE, (access_key_id, rule, period)).fetchone() or (0,)
     if number == 1:
-        connection.execute("DELETE FROM uses WHERE period < now() - %s", (KEPT,))
+        connection.execute("DELETE FROM uses WHERE period < now() - %s::interval", (KEPT,))
     return int(number)
 
 

@@ -22,8 +22,9 @@ import psycopg
 from sqlalchemy.engine import Connection as PooledConnection
 
 from regard.store import audit as stored
-from regard.store.audit import Connection, Cursor, Head, Record
+from regard.store.audit import Connection, Head, Record
 from regard.store.database import Database, raw
+from regard.store.direct import Direct
 from regard.use.audit import merkle, records
 from regard.use.audit.pseudonyms import Pseudonyms
 from regard.use.seal import Sealer
@@ -71,7 +72,7 @@ class AuditLog:
         self.last_seq = 0  # of what this process has appended
         self._server = secrets.randbelow(2**31)
         self._connection: Connection | None = None
-        self._cursor: Cursor | None = None  # of the connection, for what every request appends
+        self._direct: Direct | None = None  # on the connection, for what every request appends
         self._head: Head | None = None  # of the log, when this process last appended to it
         self._mutex = threading.Lock()  # of the list of those who wait
         self._turn = threading.Lock()  # to commit; guards the connection and the head
@@ -145,8 +146,8 @@ class AuditLog:
         head, self._head = self._head, None
         if head is not None and (head.seq + len(batch)) // merkle.FANOUT == head.seq // merkle.FANOUT:
             made, following = self._chained(head, batch)
-            self._cursor = self._cursor or connection.cursor()
-            if stored.append_to(self._cursor, head, made, _opened(batch), self._server, _closed(batch)):
+            self._direct = self._direct or Direct(connection)
+            if stored.append_to(self._direct, head, made, _opened(batch), self._server, _closed(batch)):
                 self._head = following
                 return
         # Another process has appended meanwhile, or a block of the tree is full.
@@ -221,7 +222,7 @@ class AuditLog:
         if self._connection is not None:
             with suppress(psycopg.Error):
                 self._connection.close()
-            self._connection = self._cursor = self._head = None
+            self._connection = self._direct = self._head = None
 
 
 def _opened(batch: Sequence[_Entry]) -> list[int]:

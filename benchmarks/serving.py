@@ -1,14 +1,14 @@
 """The server under load over HTTP, beside the bare decoding and networks on the same machine.
 
-    python -m benchmarks.serving [WORD …]
+    python -m benchmarks.serving [TURNS] [WORD …]
 
-measures all operations, or those whose names contain a word. Requests are made and signed beforehand, and sent over
-plain sockets from one process, so that the clients take little of the machine. The ratio is the time of a request over
-the time of the same decoding and networks called directly in a process of their own, for one client; for eight clients
-it is the bare throughput over the server's. Both are measured by turns, and a ratio is the median of the turns', so
-that other work on the machine counts little. The last two columns are the processor time that a request takes, bare,
-and in the server with its database, over the bare: what is left of the other ratio where something else keeps the cores
-busy.
+measures all operations, or those whose names contain a word, in three turns or as many as wanted. Requests are made and
+signed beforehand, and sent over plain sockets from one process, so that the clients take little of the machine. The
+ratio is the time of a request over the time of the same decoding and networks called directly in a process of their
+own, for one client; for eight clients it is the bare throughput over the server's. Both are measured by turns, and a
+ratio is the median of the turns', so that other work on the machine counts little. The last two columns are the
+processor time that a request takes, bare, and in the server with its database, over the bare: what is left of the other
+ratio where something else keeps the cores busy.
 """
 
 import io
@@ -287,7 +287,9 @@ def main() -> None:
     photos = models.photos(settings.cache)
     engines = Engines(settings)
     engines.load(NETWORKS)
-    wanted = [one for one in SCENARIOS if not sys.argv[1:] or any(word in one.name for word in sys.argv[1:])]
+    words = [word for word in sys.argv[1:] if not word.isdecimal()]
+    wanted = [one for one in SCENARIOS if not words or any(word in one.name for word in words)]
+    number_of_turns = next((int(word) for word in sys.argv[1:] if word.isdecimal()), TURNS)
     table = Table(title=f"Over HTTP, {psutil.cpu_count()} cores, {settings.threads} threads")
     for column in (
         "Operation",
@@ -315,7 +317,7 @@ def main() -> None:
                 send = Sender(server, scenario, data)
                 for clients in CLIENTS:
                     turns = []
-                    for _ in range(TURNS):
+                    for _ in range(number_of_turns):
                         alone = load(lambda s=scenario, d=data: s.bare(engines, d), clients)  # type: ignore[misc]
                         turns.append((alone, send.load(clients)))
                     bare, served = (together(side) for side in zip(*turns, strict=True))

@@ -21,9 +21,9 @@ _DONE = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 class Direct:
     """What executes statements on a connection on which each commits by itself, and has the rows of the last one.
 
-    It is used as psycopg's cursor is, by one thread at a time. The texts of statements must be few, since each stays
-    prepared for as long as the connection lasts; the server tells the types of parameters from the text. Raises
-    `psycopg.Error`.
+    It is used as psycopg's cursor is, by one thread at a time; a connection has one of them. The texts of statements
+    must be few, since each stays prepared for as long as the connection lasts; the server tells the types of parameters
+    from the text. Raises `psycopg.Error`.
     """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:

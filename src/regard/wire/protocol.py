@@ -41,8 +41,12 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """The value of a header by its lower-case name, repeated ones joined by a comma; None if absent."""
-        values = self._values.get(name)
-        return None if values is None else ",".join(values)
+        values = self.values(name)
+        return ",".join(values) if values else None
+
+    def values(self, name: str) -> Sequence[str]:
+        """The values of a header by its lower-case name, in the order sent."""
+        return self._values.get(name, ())
 
 
 @dataclass(frozen=True, slots=True)

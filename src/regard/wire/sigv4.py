@@ -57,8 +57,9 @@ def verify(request: Request, *, secret_of: Callable[[str], str | None], region: 
     read, UnrecognizedClientException if the key is unknown, else InvalidSignatureException.
     """
     fields = _fields(request)
-    signed_at, stamp, date_header = _date(request)
+    signed_at, date_header = _date(request)
     _check_age(signed_at, now)
+    stamp = f"{signed_at:{_STAMP}}"
     signed = sorted({name.strip().lower() for name in fields["SignedHeaders"].split(";")})
     _check_signed(request, signed, date_header)
     credential = _credential(fields["Credential"])
@@ -101,13 +102,12 @@ def _fields(request: Request) -> dict[str, str]:
     return fields
 
 
-def _date(request: Request) -> tuple[datetime, str, str]:
-    """When the request was signed, in UTC and as its stamp, and the name of the header that says so."""
+def _date(request: Request) -> tuple[datetime, str]:
+    """When the request was signed, in UTC, and the name of the header that says so."""
     for name in ("x-amz-date", "date"):
         value = request.header(name)
         if value is not None:
-            signed_at = _parse_date(value.strip())
-            return signed_at, f"{signed_at:{_STAMP}}", name
+            return _parse_date(value.strip()), name
     raise IncompleteSignatureException(
         "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header."
     )
@@ -208,7 +208,7 @@ def _canonical_query(query: str) -> list[tuple[str, str]]:
 
 def _canonical_value(request: Request, name: str) -> str:
     # Split as bytes: as text, Latin-1 would have its own spaces among the bytes of a UTF-8 value.
-    values = (value.encode("latin-1") for key, value in request.headers if key == name)
+    values = (value.encode("latin-1") for value in request.values(name))
     return b",".join(b" ".join(value.split()) for value in values).decode("latin-1")
 
 

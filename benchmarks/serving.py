@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving [TURNS] [WORD …]
 
-measures all operations, or those whose names contain a word, in three turns or as many as wanted. Requests are made and
+measures all operations, or those whose names contain a word, in five turns or as many as wanted. Requests are made and
 signed beforehand, and sent over plain sockets from one process, so that the clients take little of the machine. The
 ratio is the time of a request over the time of the same decoding and networks called directly in a process of their
 own, for one client; for eight clients it is the bare throughput over the server's. Both are measured by turns, and a
@@ -43,7 +43,7 @@ WIDTHS = (640, 1920)
 HD = (1280,)
 CLIENTS = (1, 8)
 SECONDS = 2.0  # of a turn
-TURNS = 3
+TURNS = 5
 WARM_UP, WARM_UP_S = 3, 0.1
 AHEAD = 250  # requests that are made before a load where no two are alike
 FILLED, SEARCHED = "filled", "searched"  # collections

@@ -6,7 +6,9 @@ log, warnings and worse, looks the same.
 """
 
 import logging
+import math
 import sys
+import time
 from importlib.metadata import version
 from typing import Any
 
@@ -17,6 +19,9 @@ from regard.settings import Settings
 
 # Without the values of variables: among them are pictures, embeddings and secrets.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+
+
+_REPEATED_EVERY_S = 10.0
 
 
 def configure(level: str, *, as_json: bool) -> None:
@@ -49,6 +54,35 @@ def configure(level: str, *, as_json: bool) -> None:
         processors=[*about, *rendered],
         cache_logger_on_first_use=True,
     )
+
+
+def spare(*names: str) -> None:
+    """Have loggers of libraries that set up their own log as all others do, and sparingly."""
+    for name in names:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+        logger.addFilter(Sparing())
+
+
+class Sparing(logging.Filter):
+    """What a place in the code logs over and over: one record in ten seconds, which tells how many it stands for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[tuple[str, int], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        place, now = (record.pathname, record.lineno), time.monotonic()
+        passed, held_back = self._places.get(place, (-math.inf, 0))
+        if now - passed < _REPEATED_EVERY_S:
+            self._places[place] = passed, held_back + 1
+            return False
+        self._places[place] = now, 0
+        if held_back:
+            record.msg, record.args = f"{record.getMessage()} ({held_back} more before it)", None
+        return True
 
 
 def log_start(settings: Settings) -> None:

@@ -205,6 +205,9 @@ def test_a_killed_node_loses_no_request_and_no_job(both: Both, photos: dict[str,
             thread.join()
     assert not errors
     assert all(answer == answers[0] for answer in answers)
+    told = (both.cluster.deployment.home / "serve.log").read_text()
+    assert "Started Serve" not in told, "Ray logs by itself"
+    assert told.count("queue length") < 20
     assert undisturbed["JobStatus"] == "SUCCEEDED"
     assert disturbed == undisturbed
     for operation, parameters in IMAGE_OPERATIONS.items():  # the node that is left has room for every capability

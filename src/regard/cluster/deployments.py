@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from regard import log
 from regard.cluster.node import Choices, begin, choices
 from regard.cluster.nodes import cores, most_cores
 from regard.gallery.gallery import Gallery, Match
@@ -106,6 +107,7 @@ def deploy(settings: Settings) -> dict[str, DeploymentHandle[Any]]:
     What another front has deployed alike stays as it runs. Capabilities that `preload` does not name have no replica
     until somebody asks for one. Returns when all that is to run from the start does.
     """
+    log.spare("ray", "ray.serve", "asyncio")  # of a node that dies they tell hundreds of times
     serve.start(proxy_location="Disabled", logging_config=_QUIET)
     given = choices(settings)
     threads = settings.cluster_threads

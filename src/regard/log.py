@@ -19,8 +19,6 @@ from regard.settings import Settings
 
 # Without the values of variables: among them are pictures, embeddings and secrets.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
-
-
 _REPEATED_EVERY_S = 10.0
 
 
@@ -61,6 +59,7 @@ def spare(*names: str) -> None:
     for name in names:
         logger = logging.getLogger(name)
         logger.handlers.clear()
+        logger.filters.clear()
         logger.propagate = True
         logger.setLevel(logging.NOTSET)
         logger.addFilter(Sparing())

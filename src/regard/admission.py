@@ -7,7 +7,6 @@ client has gone before its turn is not carried out.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -19,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from regard import metrics
+from regard.log import Seldom
 from regard.settings import Settings
 from regard.wire.errors import InvalidParameterException, ThrottlingException
 
@@ -26,7 +26,6 @@ from regard.wire.errors import InvalidParameterException, ThrottlingException
 MAX_BODY_BYTES = 16 * 1024 * 1024
 # Whoever sends more slowly than this holds memory for longer than anybody on a poor line would.
 SLOWEST_BYTES_PER_S = 16 * 1024
-_SAID_EVERY_S = 10.0
 
 _log = structlog.get_logger("regard")
 
@@ -58,8 +57,7 @@ class Admission:
         self._patience_s = settings.patience_seconds
         self._free = settings.bodies_mb << 20
         self._waiting = 0
-        self._refused = 0
-        self._said = -math.inf
+        self._refusals = Seldom()
 
     @contextmanager
     def room(self) -> Iterator[Room]:
@@ -170,9 +168,6 @@ class Admission:
 
     def _throttled(self, cause: str) -> ThrottlingException:
         metrics.REFUSED.labels(cause).inc()
-        self._refused += 1
-        now = time.monotonic()
-        if now - self._said > _SAID_EVERY_S:  # a line for each would be part of the overload
-            _log.warning("overload", cause=cause, refused=self._refused, waiting=self._waiting)
-            self._said, self._refused = now, 0
+        if refused := self._refusals.happened():  # a line for each would be part of the overload
+            _log.warning("overload", cause=cause, refused=refused, waiting=self._waiting)
         return ThrottlingException()

@@ -9,6 +9,7 @@ import logging
 import math
 import sys
 import time
+from collections import defaultdict
 from importlib.metadata import version
 from typing import Any
 
@@ -19,7 +20,7 @@ from regard.settings import Settings
 
 # Without the values of variables: among them are pictures, embeddings and secrets.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
-_REPEATED_EVERY_S = 10.0
+_TOLD_EVERY_S = 10.0
 
 
 def configure(level: str, *, as_json: bool) -> None:
@@ -65,23 +66,35 @@ def spare(*names: str) -> None:
         logger.addFilter(Sparing())
 
 
+class Seldom:
+    """What happens over and over is told once in ten seconds, with how often it has happened since."""
+
+    def __init__(self) -> None:
+        self._told = -math.inf
+        self._times = 0
+
+    def happened(self) -> int:
+        """How often since it was last told, this time included; 0 where that is too short a while ago to tell it."""
+        self._times += 1
+        now = time.monotonic()
+        if now - self._told < _TOLD_EVERY_S:
+            return 0
+        times, self._times, self._told = self._times, 0, now
+        return times
+
+
 class Sparing(logging.Filter):
-    """What a place in the code logs over and over: one record in ten seconds, which tells how many it stands for."""
+    """Lets each place in the code that logs be heard but seldom."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._places: dict[tuple[str, int], tuple[float, int]] = {}
+        self._places: defaultdict[tuple[str, int], Seldom] = defaultdict(Seldom)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        place, now = (record.pathname, record.lineno), time.monotonic()
-        passed, held_back = self._places.get(place, (-math.inf, 0))
-        if now - passed < _REPEATED_EVERY_S:
-            self._places[place] = passed, held_back + 1
-            return False
-        self._places[place] = now, 0
-        if held_back:
-            record.msg, record.args = f"{record.getMessage()} ({held_back} more before it)", None
-        return True
+        times = self._places[record.pathname, record.lineno].happened()
+        if times > 1:
+            record.msg, record.args = f"{record.getMessage()} ({times - 1} more before it)", None
+        return times > 0
 
 
 def log_start(settings: Settings) -> None:

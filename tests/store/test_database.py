@@ -226,6 +226,29 @@ def test_a_killed_postgres_that_nobody_buries_is_not_taken_for_a_living_one(
     database.close()
 
 
+def test_a_killed_regard_that_nobody_buries_does_not_keep_postgres_running(tmp_path: Path) -> None:
+    """Whoever leaves last stops it."""
+    opens = (
+        "import sys; from pathlib import Path; from regard.settings import Settings; "
+        "from regard.store.database import Database; "
+        f"database = Database.open(Settings(home=Path({str(tmp_path / 'home')!r}))); "
+    )
+    killed = subprocess.Popen(
+        [sys.executable, "-c", opens + "print('open', flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == b"open\n"
+        killed.kill()
+        while psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert postmaster(tmp_path / "home") is not None
+        subprocess.run([sys.executable, "-c", opens + "database.close()"], check=True)
+        assert postmaster(tmp_path / "home") is None
+
+
 @pytest.fixture
 def orphans_are_ours() -> Iterator[None]:
     """Processes whose parent has ended become children of this one, which leaves them alone."""

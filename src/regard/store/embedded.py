@@ -107,7 +107,7 @@ class EmbeddedPostgres:
         """Drop processes that were killed, so that the last living one stops the database."""
         with self._server._lock:
             handles = self._server.global_process_id_list
-            handles.put([pid for pid in handles.get_and_add(os.getpid()) if psutil.pid_exists(pid)])
+            handles.put([pid for pid in handles.get_and_add(os.getpid()) if _lives(pid)])
             handles.get_and_add(os.getpid())
 
     def _admit_only_this_user(self) -> None:
@@ -152,6 +152,14 @@ def _only_passable(folder: Path) -> Iterator[None]:
         for above, mode in modes.items():
             if stat.S_IMODE(above.stat().st_mode) != mode | 0o011:
                 above.chmod(mode | 0o011)
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process still runs: one that has ended keeps its number until its parent has looked after it."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _forget_dead(folder: Path) -> None:

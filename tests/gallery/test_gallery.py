@@ -171,6 +171,56 @@ def test_a_face_enrolled_by_another_process_is_found_by_the_next_search(database
     assert search(gallery, database, probe, 1, 0.9) == [(face_id, 1.0)]
 
 
+def test_what_another_process_has_deleted_leaves_the_memory_though_nobody_searches(database: Database) -> None:
+    vectors = people(np.random.default_rng(5), 20, 3)
+    enrolled = enrol(database, vectors)
+    gallery, another = Gallery(database), Gallery(database)
+    for one in (gallery, another):
+        assert len(search(one, database, vectors[0], 100, -1.0)) == len(vectors)
+    with database.begin() as connection:
+        locked = collections.lock(connection, ACCOUNT, "staff")
+        assert locked is not None
+        faces.delete(connection, locked, [face.key for face in enrolled[:7]])
+    added = enrol(database, people(np.random.default_rng(6), 1, 4))
+    gallery.tidy()
+    assert gallery.held()[0] == len(vectors) - 7
+    assert another.held()[0] == len(vectors)
+    for one in (gallery, another):  # what was added meanwhile is not missed
+        found = search(one, database, vectors[0], 100, -1.0)
+        assert {face_id for face_id, _ in found} == {face.face_id for face in [*enrolled[7:], *added]}
+        assert found == brute_force(database, vectors[0], 100, -1.0, COSINE)
+
+
+_HOLDS_IT = """
+import sys, time
+import numpy as np
+from regard.gallery.gallery import Gallery
+from regard.store import collections
+from regard.store.database import Database, raw
+from regard.vision.cohort import Comparison
+database = Database(sys.argv[1], pool_size=2)
+gallery = Gallery(database)
+with database.begin() as connection:
+    staff = collections.find(raw(connection), "123456789012", "staff")
+gallery.search_faces(staff, np.eye(128, dtype=np.float32)[0], 1, -1.0, Comparison())
+gallery.keep_tidy(every_s=0.05)
+print(gallery.held()[0], flush=True)
+while gallery.held()[0]:
+    time.sleep(0.01)
+"""
+
+
+def test_a_deleted_collection_leaves_the_memory_of_other_processes_by_itself(database: Database) -> None:
+    enrol(database, people(np.random.default_rng(0), 5, 2))
+    url = database.engine.url.render_as_string(hide_password=False)
+    with subprocess.Popen([sys.executable, "-c", _HOLDS_IT, url], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"10\n"
+        with database.begin() as connection:
+            collections.delete(connection, collection_of(database).key)
+        assert other.wait(60) == 0
+
+
 def clustered(rng: np.random.Generator, count: int) -> Vectors:
     """Vectors [count, d] that a sketch suits badly: some people, single components, opposites."""
     vectors = people(rng, count // 8 + 1, 8, spread=0.12)[:count]

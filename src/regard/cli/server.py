@@ -134,10 +134,9 @@ def _services(chosen: Settings) -> "Services":
         vision = Engines(chosen)
         vision.load(chosen.preload)
         sealer, database = open_database()
-        memory = None if chosen.gallery_memory is None else chosen.gallery_memory << 20
-        return Services(
-            chosen, database, sealer, vision, Gallery(database, memory), ObjectStore(chosen), AuditLog(database, sealer)
-        )
+        gallery = Gallery(database, None if chosen.gallery_memory is None else chosen.gallery_memory << 20)
+        gallery.keep_tidy()
+        return Services(chosen, database, sealer, vision, gallery, ObjectStore(chosen), AuditLog(database, sealer))
 
 
 def _worker(services: "Services", at_once: int, elsewhere: "Elsewhere | None" = None) -> "Worker":

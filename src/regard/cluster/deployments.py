@@ -62,6 +62,7 @@ class Galleries:
     def __init__(self, choices: Choices) -> None:
         settings = begin(choices)
         self._gallery = Gallery(Database.open(settings, pool_size=2 * SEARCHES))
+        self._gallery.keep_tidy()
         self._comparison = Yardstick.load(settings).comparison
         self._pool = ThreadPoolExecutor(SEARCHES, "searches")
 

@@ -106,12 +106,14 @@ def _works_for(given: Choices) -> Mapping[str, Work]:
     if key not in _works:
         settings = begin(given)
         sealer, database = sealer_of(settings), Database.open(settings, pool_size=4)
+        gallery = Gallery(database)
+        gallery.keep_tidy()
         services = Services(
             settings,
             database,
             sealer,
             Engines(settings),
-            Gallery(database),
+            gallery,
             ObjectStore(settings),
             AuditLog(database, sealer),
         )

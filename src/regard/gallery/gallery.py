@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -29,7 +30,7 @@ from threadpoolctl import threadpool_limits
 from regard import metrics
 from regard.gallery.codes import Codes
 from regard.gallery.parallel import CORES
-from regard.store import embeddings, faces, users
+from regard.store import collections, embeddings, faces, users
 from regard.store.collections import Collection
 from regard.store.database import Database, Executor, raw
 from regard.store.tables import collections as collections_table
@@ -41,6 +42,7 @@ from regard.vision.cohort import Comparison
 _LARGE = 100_000  # faces from which on a collection is loaded through several connections
 _CONNECTIONS = max(2, min(CORES, 4))
 _RANGES = 8  # of keys that each of them loads, so that all end at about the same time where keys are not even
+_TIDY_EVERY_S = 60.0
 _QUIET_S = 5.0  # between lines of the log about a collection that is being loaded
 
 _NONE = np.empty(0, np.int64)
@@ -71,6 +73,7 @@ class _Side:
         self.table = table
         self.codes: Codes | None = None  # made when the first vector tells the dimension
         self.version = -1
+        self._removed = -1  # the version up to which what was removed is gone from the codes
 
     @property
     def nbytes(self) -> int:
@@ -82,16 +85,37 @@ class _Side:
         """Take in what changed after `self.version` in the snapshot of `connection`."""
         if self.codes is None:
             self.codes = self._load(database, connection, collection_key, comparison)
+            self._removed = version
         else:
-            gone = sa.select(removals.c.key).where(
-                removals.c.collection_key == collection_key,
-                removals.c.version > self.version,
-                removals.c.of_user == (self.table is users_table),
-            )
-            self.codes.remove(np.array(list(connection.execute(gone).scalars()), np.int64))
+            self.remove(connection, collection_key, version)
             for keys, vectors in embeddings.changed(raw(connection), self.table, collection_key, self.version):
                 self.codes.put(keys, comparison.rough_references(vectors))
         self.version = version
+
+    def may_hold_removed(self, version: int) -> bool:
+        """Whether there are codes from which not all is gone that was removed up to `version`."""
+        return self.codes is not None and self._removed < version
+
+    def remove(self, connection: Connection, collection_key: int, version: int) -> None:
+        """Drop what was removed up to `version` at least, which the snapshot of `connection` has."""
+        if self.codes is None or self._removed >= version:
+            return
+        gone = sa.select(removals.c.key).where(
+            removals.c.collection_key == collection_key,
+            removals.c.version > self._removed,
+            removals.c.of_user == (self.table is users_table),
+        )
+        self.codes.remove(np.array(list(connection.execute(gone).scalars()), np.int64))
+        self._removed = version
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """A change of the codes; if it fails they may hold a part of it, and are read anew."""
+        try:
+            yield
+        except BaseException:
+            self.codes, self.version = None, -1
+            raise
 
     def _load(
         self, database: Database, connection: Connection, collection_key: int, comparison: Comparison
@@ -236,6 +260,32 @@ class Gallery:
         with self._guard:
             self._entries.pop(collection_key, None)
 
+    def tidy(self) -> None:
+        """Free the memory of collections, faces and users that are no more, whoever has deleted them."""
+        with self._guard:
+            entries = dict(self._entries)
+        with self._database.read() as connection:
+            versions = collections.versions(connection, list(entries))
+        for key, entry in entries.items():
+            version = versions.get(key)
+            if version is None:
+                self.forget(key)
+                continue
+            for side in (entry.faces, entry.users):
+                if side.may_hold_removed(version):
+                    with entry.lock.write_lock(), self._database.snapshot() as connection, side.changing():
+                        side.remove(connection, key, version)
+
+    def keep_tidy(self, every_s: float = _TIDY_EVERY_S) -> None:
+        """Have `tidy` done every so many seconds by a thread, until the process ends."""
+        threading.Thread(target=self._keep_tidy, args=(every_s,), name="gallery", daemon=True).start()
+
+    def _keep_tidy(self, every_s: float) -> None:
+        while True:
+            time.sleep(every_s)
+            with suppress(sa.exc.OperationalError):  # the database is away, which others tell: next time
+                self.tidy()
+
     def _search(
         self,
         collection: Collection,
@@ -267,19 +317,13 @@ class Gallery:
     def _catch_up(self, collection_key: int, entry: _Entry, side: _Side, comparison: Comparison) -> bool:
         """Take in what is new; False if the collection is no more."""
         with entry.lock.write_lock(), self._database.snapshot() as connection:
-            version = connection.execute(
-                sa.select(collections_table.c.version).where(collections_table.c.key == collection_key)
-            ).scalar()
+            version = collections.versions(connection, [collection_key]).get(collection_key)
             if version is None:
                 self.forget(collection_key)
                 return False
             if side.version < version:
-                try:
-                    with metrics.CATCH_UP_SECONDS.time():
-                        side.take(self._database, connection, collection_key, version, comparison)
-                except BaseException:
-                    side.codes, side.version = None, -1  # it may hold a part of a change: begins anew
-                    raise
+                with metrics.CATCH_UP_SECONDS.time(), side.changing():
+                    side.take(self._database, connection, collection_key, version, comparison)
                 self._make_room(entry)
             return True
 

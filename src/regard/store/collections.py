@@ -1,5 +1,6 @@
 """Queries about collections."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
 from regard.store.database import Executor, short
-from regard.store.tables import collections, text_of
+from regard.store.tables import among, collections, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,12 @@ def every(connection: Connection, account_id: str) -> list[Collection]:
     """All collections of an account, oldest first."""
     statement = sa.select(*_COLUMNS).where(collections.c.account_id == account_id).order_by(collections.c.key)
     return [Collection(*row) for row in connection.execute(statement)]
+
+
+def versions(connection: Connection, keys: Sequence[int]) -> dict[int, int]:
+    """The versions of those of these collections that are there."""
+    statement = sa.select(collections.c.key, collections.c.version).where(among(collections.c.key, keys))
+    return {row.key: row.version for row in connection.execute(statement)}
 
 
 def delete(connection: Connection, key: int) -> None:

@@ -157,7 +157,7 @@ def _only_passable(folder: Path) -> Iterator[None]:
 def _lives(pid: int) -> bool:
     """Whether a process still runs: one that has ended keeps its number until its parent has looked after it."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -243,7 +243,6 @@ def _result(services: Services, stages: Sequence[Stage], call: Call) -> dict[str
     context, handler = call.context, OPERATIONS.get(call.operation, _unbuilt(call.operation))
 
     def carry_out(handler: Handler) -> dict[str, object]:
-        call.context = context
         call.headers.clear()
         call.facts.clear()
         try:
@@ -251,6 +250,10 @@ def _result(services: Services, stages: Sequence[Stage], call: Call) -> dict[str
         except AccessDeniedException as error:
             violations.note(call, error)
             raise
+        finally:
+            # A guard knows its call. In a circle both, and the picture, would outlast the request until Python looks
+            # for such.
+            call.context = context
 
     with recording(services.audit, call, _answered):
         if call.operation.startswith(READING):

@@ -123,9 +123,10 @@ class _OpenVino:
         self._compiled = core.compile_model(model, "CPU", config)
         name = source.stem if isinstance(source, Path) else model.friendly_name
         self._seconds = metrics.NETWORK_SECONDS.labels(name)
-        # As many as can run at once; whoever comes later waits for one, and memory stays bounded.
+        # Twice as many as can run at once, so that a stream that is done has the next one to begin with. Whoever comes
+        # later waits for one, and memory stays bounded.
         self._idle: SimpleQueue[ov.InferRequest] = SimpleQueue()
-        for _ in range(threads):
+        for _ in range(2 * threads):
             self._idle.put(self._compiled.create_infer_request())
         # Of the model, not the compiled model, whose ports also carry names of inner nodes.
         self.inputs = tuple(port.any_name for port in model.inputs)

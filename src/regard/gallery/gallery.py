@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -283,8 +283,12 @@ class Gallery:
     def _keep_tidy(self, every_s: float) -> None:
         while True:
             time.sleep(every_s)
-            with suppress(sa.exc.OperationalError):  # the database is away, which others tell: next time
+            try:
                 self.tidy()
+            except sa.exc.OperationalError:
+                pass  # the database is away, which others tell: next time
+            except Exception:
+                _log.exception("removed faces stay in memory")
 
     def _search(
         self,

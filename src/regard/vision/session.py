@@ -123,10 +123,10 @@ class _OpenVino:
         self._compiled = core.compile_model(model, "CPU", config)
         name = source.stem if isinstance(source, Path) else model.friendly_name
         self._seconds = metrics.NETWORK_SECONDS.labels(name)
-        # Twice as many as can run at once, so that a stream that is done has the next one to begin with. Whoever comes
+        # One more than can run at once, so that a stream that is done has the next one to begin with. Whoever comes
         # later waits for one, and memory stays bounded.
         self._idle: SimpleQueue[ov.InferRequest] = SimpleQueue()
-        for _ in range(2 * threads):
+        for _ in range(threads + 1):
             self._idle.put(self._compiled.create_infer_request())
         # Of the model, not the compiled model, whose ports also carry names of inner nodes.
         self.inputs = tuple(port.any_name for port in model.inputs)

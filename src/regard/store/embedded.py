@@ -172,7 +172,7 @@ def _forget_dead(folder: Path) -> None:
         info = PostmasterInfo.read_from_pgdata(folder)
         if info is None or info.process is None:
             return
-        is_another, is_dead = info.process.name() != "postgres", info.process.status() == psutil.STATUS_ZOMBIE
+        is_another, is_dead = info.process.name() != "postgres", not _lives(info.pid)
         if is_another or (is_dead and not _is_in_use(folder)):
             (folder / "postmaster.pid").unlink()
             if info.socket_path is not None:  # which is locked in its name, too

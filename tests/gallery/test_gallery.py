@@ -15,7 +15,7 @@ from regard.gallery import gallery as gallery_module
 from regard.gallery.codes import SLACK, Codes, _Query
 from regard.gallery.gallery import Gallery
 from regard.gallery.parallel import in_parallel
-from regard.store import collections, faces, keys, users
+from regard.store import collections, faces, keys, removals, users
 from regard.store.collections import Collection
 from regard.store.database import Database, raw
 from regard.store.faces import NewFace
@@ -189,6 +189,38 @@ def test_what_another_process_has_deleted_leaves_the_memory_though_nobody_search
         found = search(one, database, vectors[0], 100, -1.0)
         assert {face_id for face_id, _ in found} == {face.face_id for face in [*enrolled[7:], *added]}
         assert found == brute_force(database, vectors[0], 100, -1.0, COSINE)
+
+
+def test_a_gallery_that_is_further_behind_than_removals_are_kept_reads_the_collection_anew(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removals, "KEPT", 5)
+    monkeypatch.setattr(removals, "_AT_ONCE", 3)
+    vectors = people(np.random.default_rng(3), 10, 2)
+    enrolled = enrol(database, vectors)
+    key = collection_of(database).key
+    near, far, quiet = Gallery(database), Gallery(database), Gallery(database)
+    for gallery in (near, far, quiet):
+        assert len(search(gallery, database, vectors[0], 100, -1.0)) == 20
+    for start in range(0, 16, 2):
+        with database.begin() as connection:
+            locked = collections.lock(connection, ACCOUNT, "staff")
+            assert locked is not None
+            faces.delete(connection, locked, [face.key for face in enrolled[start : start + 2]])
+        if start == 12:
+            search(near, database, vectors[0], 100, -1.0)
+    assert removals.forget(database) == 12
+    assert removals.forget(database) == 0
+    with database.begin() as connection:
+        assert removals.since(connection, key, 6, of_users=False) is None
+        assert removals.since(connection, key, 7, of_users=False) == [face.key for face in enrolled[12:16]]
+    held = near._entries[key].faces.codes
+    quiet.tidy()
+    assert quiet.held()[0] == 0
+    for gallery in (near, far, quiet):
+        assert search(gallery, database, vectors[0], 100, -1.0) == brute_force(database, vectors[0], 100, -1.0, COSINE)
+        assert gallery.held()[0] == 4
+    assert near._entries[key].faces.codes is held  # only what it had not seen was dropped
 
 
 _HOLDS_IT = """

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from regard.settings import Settings
-from regard.store import collections, consents, deletions, faces, keys, subjects, tags, users
+from regard.store import collections, consents, deletions, faces, keys, removals, subjects, tags, users
 from regard.store.collections import Collection
 from regard.store.database import Database, raw
 from regard.use import receipts, retention
@@ -318,7 +318,10 @@ def test_the_schedule_to_publish_says_each_collections_term(database: Database) 
     assert "1095 days after the person's last interaction" in text
 
 
-def test_a_server_sweeps_and_scrubs_at_its_hour_or_a_day_later(database: Database) -> None:
+def test_a_server_sweeps_and_scrubs_at_its_hour_or_a_day_later(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removals, "KEPT", 0)
     collection(database, retention_days="1")
     enrol(database, "alice")
     sweeper = Sweeper(Settings(scrub_hour=3), AuditLog(database, SEALER))
@@ -328,6 +331,7 @@ def test_a_server_sweeps_and_scrubs_at_its_hour_or_a_day_later(database: Databas
     sweeper.once(noon)
     assert names_left(database) == []
     with database.begin() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM removals")).scalar_one() == 0
         assert deletions.unscrubbed(connection) == [], "it had waited for nine days"
         statement = sa.text("UPDATE deletions SET created_at = :noon, scrubbed_at = NULL RETURNING receipt_id")
         waiting = connection.execute(statement, {"noon": noon}).scalar_one()

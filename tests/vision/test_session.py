@@ -98,6 +98,17 @@ def assert_close(
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has a priority of its own on Linux alone")
+def test_networks_rank_below_the_threads_that_keep_them_busy(cache: Path, pictures: dict[str, Any]) -> None:
+    threads = Path("/proc/self/task")
+    ours, before = os.getpriority(os.PRIO_PROCESS, 0), set(threads.iterdir())
+    network = session("yunet", cache)
+    network.run(*inputs("yunet", pictures["obama"]))
+    new = [os.getpriority(os.PRIO_PROCESS, int(thread.name)) for thread in set(threads.iterdir()) - before]
+    assert len([priority for priority in new if priority > ours]) >= 2
+    assert os.getpriority(os.PRIO_PROCESS, 0) == ours
+
+
 def test_every_network_is_compared() -> None:
     files = {network.name: Path(network.weights or network.member[-1]).suffix for network in models.networks()}
     assert set(ASKED) == {name for name, suffix in files.items() if suffix == ".onnx"}

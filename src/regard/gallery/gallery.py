@@ -30,12 +30,11 @@ from threadpoolctl import threadpool_limits
 from regard import metrics
 from regard.gallery.codes import Codes
 from regard.gallery.parallel import CORES
-from regard.store import collections, embeddings, faces, users
+from regard.store import collections, embeddings, faces, removals, users
 from regard.store.collections import Collection
 from regard.store.database import Database, Executor, raw
 from regard.store.tables import collections as collections_table
 from regard.store.tables import faces as faces_table
-from regard.store.tables import removals
 from regard.store.tables import users as users_table
 from regard.vision.cohort import Comparison
 
@@ -83,11 +82,11 @@ class _Side:
         self, database: Database, connection: Connection, collection_key: int, version: int, comparison: Comparison
     ) -> None:
         """Take in what changed after `self.version` in the snapshot of `connection`."""
+        self.remove(connection, collection_key, version)
         if self.codes is None:
             self.codes = self._load(database, connection, collection_key, comparison)
             self._removed = version
         else:
-            self.remove(connection, collection_key, version)
             for keys, vectors in embeddings.changed(raw(connection), self.table, collection_key, self.version):
                 self.codes.put(keys, comparison.rough_references(vectors))
         self.version = version
@@ -97,15 +96,15 @@ class _Side:
         return self.codes is not None and self._removed < version
 
     def remove(self, connection: Connection, collection_key: int, version: int) -> None:
-        """Drop what was removed up to `version` at least, which the snapshot of `connection` has."""
+        """Drop what was removed up to `version` at least, which the snapshot of `connection` has; all, if that is not
+        known any more."""
         if self.codes is None or self._removed >= version:
             return
-        gone = sa.select(removals.c.key).where(
-            removals.c.collection_key == collection_key,
-            removals.c.version > self._removed,
-            removals.c.of_user == (self.table is users_table),
-        )
-        self.codes.remove(np.array(list(connection.execute(gone).scalars()), np.int64))
+        gone = removals.since(connection, collection_key, self._removed, of_users=self.table is users_table)
+        if gone is None:
+            self._drop()
+            return
+        self.codes.remove(np.array(gone, np.int64))
         self._removed = version
 
     @contextmanager
@@ -114,8 +113,12 @@ class _Side:
         try:
             yield
         except BaseException:
-            self.codes, self.version = None, -1
+            self._drop()
             raise
+
+    def _drop(self) -> None:
+        """Drop all codes: what is there is read anew by the next search."""
+        self.codes, self.version = None, -1
 
     def _load(
         self, database: Database, connection: Connection, collection_key: int, comparison: Comparison

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
-from regard.store import collections
+from regard.store import collections, removals
 from regard.store.database import Executor, short
-from regard.store.tables import among, among_given, faces, removals, text_of, users
+from regard.store.tables import among, among_given, faces, text_of, users
 
 _IDS = uuid5(NAMESPACE_DNS, "regard")
 
@@ -232,7 +232,4 @@ def delete(connection: Connection, collection: collections.Collection, keys: Seq
         return
     version = collections.advance(connection, collection.key, faces=-len(keys))
     connection.execute(sa.delete(faces).where(among(faces.c.key, keys)))
-    connection.execute(
-        sa.insert(removals),
-        [{"collection_key": collection.key, "version": version, "key": key, "of_user": False} for key in keys],
-    )
+    removals.note(connection, collection.key, version, keys, of_users=False)

@@ -1,8 +1,8 @@
 """The tables. Migrations create them; these definitions are what queries are written with.
 
 A collection carries a `version` that every change to its faces and users raises, under a lock on its row.
-Faces and users keep the version of their last change and `removals` keeps those of the gone, so that a
-process that has seen version n asks only for what came after n.
+Faces and users keep the version of their last change and `removals` keeps those of the gone, as far back as
+`removals_kept_after`, so that a process that has seen version n asks only for what came after n.
 """
 
 from collections.abc import Collection
@@ -75,6 +75,7 @@ collections = sa.Table(
     sa.Column("face_count", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("user_count", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("removals_kept_after", sa.BigInteger, nullable=False, server_default="0"),  # a version
     sa.UniqueConstraint("account_id", "collection_id"),
     sa.Index(
         "collections_of_the_deployment",

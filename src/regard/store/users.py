@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
-from regard.store import collections
+from regard.store import collections, removals
 from regard.store.database import Executor
-from regard.store.tables import among, among_given, faces, removals, text_of, users
+from regard.store.tables import among, among_given, faces, text_of, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,7 @@ def delete(connection: Connection, collection: collections.Collection, user: Use
     version = collections.advance(connection, collection.key, users=-1)
     connection.execute(sa.update(faces).where(faces.c.user_key == user.key).values(user_key=None))
     connection.execute(sa.delete(users).where(users.c.key == user.key))
-    connection.execute(
-        sa.insert(removals).values(collection_key=collection.key, version=version, key=user.key, of_user=True)
-    )
+    removals.note(connection, collection.key, version, [user.key], of_users=True)
 
 
 def count_faces(connection: Connection, user: User) -> int:
@@ -118,9 +116,7 @@ def _assign(
         .values(version=version, embedding=None if vector is None else vector.astype("<f4").tobytes())
     )
     if vector is None:  # nothing to find the user by: leaves the galleries that others hold in memory
-        connection.execute(
-            sa.insert(removals).values(collection_key=collection.key, version=version, key=user.key, of_user=True)
-        )
+        removals.note(connection, collection.key, version, [user.key], of_users=True)
 
 
 def user_vector(embeddings: Sequence[NDArray[np.float32]]) -> NDArray[np.float32] | None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import structlog
 
 from regard.settings import Settings
-from regard.store import deletions
+from regard.store import deletions, removals
 from regard.store.scrub import ScrubError, scrub
 from regard.use import retention
 from regard.use.audit import AuditLog
@@ -65,6 +65,7 @@ class Sweeper:
             log.info("swept", faces=sum(receipt.document["Faces"] for receipt in receipts), receipts=len(receipts))
         if held := sum(due.held for due in found):
             log.info("kept by legal holds", faces=held)
+        removals.forget(self._database)
 
     def _is_time(self, now: datetime) -> bool:
         with self._database.read() as connection:

@@ -6,8 +6,10 @@ independent parts over them. onnxruntime runs them on a GPU of Nvidia, and for c
 read stays with OpenVINO, see `runs_on`. `Session.run` releases the GIL while the network works.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -38,6 +40,9 @@ Shapes = Mapping[str | int, Sequence[int]]
 
 CPU = "cpu"
 """The device on which OpenVINO runs all networks."""
+# By how much networks rank below the threads that keep them busy: with 1 those still wait for a core while all others
+# wait for them, with 10 networks are interrupted so often that they take longer.
+_NICE = 3
 # Pictures that a GPU looks at together: more fill a large GPU no better and take memory for each.
 MOST_TOGETHER = 16
 
@@ -120,7 +125,9 @@ class _OpenVino:
         }
         if cache is not None:
             config["CACHE_DIR"] = str(cache)
-        self._compiled = core.compile_model(model, "CPU", config)
+        # The threads of its streams have the priority of the one that compiles it.
+        with ThreadPoolExecutor(1, "compile", _step_back) as thread:
+            self._compiled = thread.submit(core.compile_model, model, "CPU", config).result()
         name = source.stem if isinstance(source, Path) else model.friendly_name
         self._seconds = metrics.NETWORK_SECONDS.labels(name)
         # One more than can run at once, so that a stream that is done has the next one to begin with. Whoever comes
@@ -141,6 +148,12 @@ class _OpenVino:
             return tuple(np.array(answer) for answer in answers.to_tuple())
         finally:
             self._idle.put(request)
+
+
+def _step_back() -> None:
+    """Let whoever has a request to pass on go first, who needs a core for a moment while networks have all of them."""
+    if sys.platform == "linux":  # elsewhere it would be the whole process that steps back
+        os.nice(_NICE)
 
 
 @cache

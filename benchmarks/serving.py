@@ -6,9 +6,9 @@ measures all operations, or those whose names contain a word, in five turns or a
 signed beforehand, and sent over plain sockets from one process, so that the clients take little of the machine. The
 ratio is the time of a request over the time of the same decoding and networks called directly in a process of their
 own, for one client; for eight clients it is the bare throughput over the server's. Both are measured by turns, and a
-ratio is the median of the turns', so that other work on the machine counts little. The last two columns are the
+ratio is the median of the turns', so that other work on the machine counts little. The last four columns are the
 processor time that a request takes, bare, and in the server with its database, over the bare: what is left of the other
-ratio where something else keeps the cores busy.
+ratio where something else keeps the cores busy; and of it what networks take, bare and in the server.
 """
 
 import io
@@ -141,12 +141,13 @@ SCENARIOS = (
 @dataclass(frozen=True)
 class Measured:
     """What a load gave: milliseconds of each request, requests per second, share of all cores that was busy, and
-    milliseconds of processor time a request."""
+    milliseconds of processor time a request, in all and of networks."""
 
     times: Sequence[float]
     rate: float
     busy: float
     cpu: float
+    networks: float
 
     @property
     def p50(self) -> float:
@@ -198,10 +199,11 @@ def load(work: Callable[[], object], clients: int) -> Measured:
 def metered(run: Callable[[], list[float]], pids: Callable[[], Sequence[int]] = tuple) -> Measured:
     """What `run` takes and gives the milliseconds of; the processor time is of the processes `pids`, else ours."""
     psutil.cpu_percent()
-    started, spent = time.perf_counter(), processor_seconds(pids())
+    started, before = time.perf_counter(), (processor_seconds(pids()), network_seconds(pids()))
     times = run()
-    busy, spent = psutil.cpu_percent(), processor_seconds(pids()) - spent
-    return Measured(times, len(times) / (time.perf_counter() - started), busy, 1000 * spent / len(times))
+    busy, after = psutil.cpu_percent(), (processor_seconds(pids()), network_seconds(pids()))
+    cpu, networks = (1000 * (end - start) / len(times) for start, end in zip(before, after, strict=True))
+    return Measured(times, len(times) / (time.perf_counter() - started), busy, cpu, networks)
 
 
 def processor_seconds(pids: Sequence[int]) -> float:
@@ -214,6 +216,18 @@ def processor_seconds(pids: Sequence[int]) -> float:
     return total
 
 
+def network_seconds(pids: Sequence[int]) -> float:
+    """What of it the threads of networks have used, which rank below the process that they are of."""
+    ticks = 0
+    for pid in pids or (os.getpid(),):
+        with suppress(OSError):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                fields = (thread / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[16]) > os.getpriority(os.PRIO_PROCESS, pid):
+                    ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def processes(server: Running) -> Sequence[int]:
     """The server and its database, with the database's own processes."""
     postmaster = int(Path(server.environment["REGARD_HOME"], "postgres", "postmaster.pid").read_text().split()[0])
@@ -221,12 +235,13 @@ def processes(server: Running) -> Sequence[int]:
 
 
 def together(turns: Sequence[Measured]) -> Measured:
-    """Of several turns: all times, the median rate and the median share of the cores."""
+    """Of several turns: all times, and the medians of the rest."""
     return Measured(
         [taken for turn in turns for taken in turn.times],
         float(np.median([turn.rate for turn in turns])),
         float(np.median([turn.busy for turn in turns])),
         float(np.median([turn.cpu for turn in turns])),
+        float(np.median([turn.networks for turn in turns])),
     )
 
 
@@ -303,6 +318,8 @@ def main() -> None:
         "Ratio",
         "Bare CPU ms",
         "CPU ratio",
+        "Bare networks ms",
+        "Networks ms",
     ):
         table.add_column(column, justify="left" if column == "Operation" else "right")
     with temporary_server(settings) as server:
@@ -336,6 +353,8 @@ def main() -> None:
                         f"{ratio:.2f}",
                         f"{bare.cpu:.1f}",
                         f"{np.median([over.cpu / alone.cpu for alone, over in turns]):.2f}",
+                        f"{bare.networks:.1f}",
+                        f"{served.networks:.1f}",
                     )
                     table.add_row(*row)
                     _note(scenario.name, width, clients, served, float(ratio))

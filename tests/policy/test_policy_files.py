@@ -84,6 +84,16 @@ def test_a_policy_holds_where_all_that_it_names_is_the_callers() -> None:
     assert names("AKIA1", "000000000001", "unheard-of", None) == {"locked-down"}
 
 
+def test_what_rules_have_found_is_kept_once_for_all_for_whom_the_same_hold() -> None:
+    book = book_of(0, [], extra=[hold(policy("of-collection", 'collections = ["vault"]'))])
+    caller = Principal("AKIA1", "000000000001", "", "research")
+    rules = book.rules(caller, "first")
+    assert book.rules(caller, "second") is rules
+    assert book.rules(Principal("AKIA2", "000000000002", "", "research"), None) is rules
+    assert book.rules(caller, "vault") is not rules
+    assert book.rules(Principal("AKIA1", "000000000001", "", "unheard-of"), "first") is not rules
+
+
 def test_a_restricted_caller_is_locked_down() -> None:
     principal = Principal("AKIA1", "000000000001", "", "research", account_status="restricted")
     assert book_of(0, []).rules(principal, None).purpose == "locked-down"

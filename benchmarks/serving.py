@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -198,12 +199,18 @@ def load(work: Callable[[], object], clients: int) -> Measured:
 
 def metered(run: Callable[[], list[float]], pids: Callable[[], Sequence[int]] = tuple) -> Measured:
     """What `run` takes and gives the milliseconds of; the processor time is of the processes `pids`, else ours."""
+
+    def spent() -> NDArray[np.float64]:
+        of = pids()
+        return np.array([processor_seconds(of), network_seconds(of)])
+
+    before = spent()
     psutil.cpu_percent()
-    started, before = time.perf_counter(), (processor_seconds(pids()), network_seconds(pids()))
+    started = time.perf_counter()
     times = run()
-    busy, after = psutil.cpu_percent(), (processor_seconds(pids()), network_seconds(pids()))
-    cpu, networks = (1000 * (end - start) / len(times) for start, end in zip(before, after, strict=True))
-    return Measured(times, len(times) / (time.perf_counter() - started), busy, cpu, networks)
+    seconds, busy = time.perf_counter() - started, psutil.cpu_percent()
+    cpu, networks = (1000 * (spent() - before) / len(times)).tolist()
+    return Measured(times, len(times) / seconds, busy, cpu, networks)
 
 
 def processor_seconds(pids: Sequence[int]) -> float:
@@ -218,14 +225,16 @@ def processor_seconds(pids: Sequence[int]) -> float:
 
 def network_seconds(pids: Sequence[int]) -> float:
     """What of it the threads of networks have used, which rank below the process that they are of."""
-    ticks = 0
+    total = 0.0
     for pid in pids or (os.getpid(),):
-        with suppress(OSError):
-            for thread in Path(f"/proc/{pid}/task").iterdir():
-                fields = (thread / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[16]) > os.getpriority(os.PRIO_PROCESS, pid):
-                    ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            own = process.nice()
+            for thread in process.threads():
+                with suppress(ProcessLookupError):  # one that has ended since is none of theirs, which stay
+                    if os.getpriority(os.PRIO_PROCESS, thread.id) > own:
+                        total += thread.user_time + thread.system_time
+    return total
 
 
 def processes(server: Running) -> Sequence[int]:
@@ -236,13 +245,8 @@ def processes(server: Running) -> Sequence[int]:
 
 def together(turns: Sequence[Measured]) -> Measured:
     """Of several turns: all times, and the medians of the rest."""
-    return Measured(
-        [taken for turn in turns for taken in turn.times],
-        float(np.median([turn.rate for turn in turns])),
-        float(np.median([turn.busy for turn in turns])),
-        float(np.median([turn.cpu for turn in turns])),
-        float(np.median([turn.networks for turn in turns])),
-    )
+    rest = np.median([(turn.rate, turn.busy, turn.cpu, turn.networks) for turn in turns], axis=0)
+    return Measured([taken for turn in turns for taken in turn.times], *rest.tolist())
 
 
 class Sender:

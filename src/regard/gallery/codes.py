@@ -133,7 +133,9 @@ class _Query:
     def most(self, sketched: float, facts: Floats) -> Floats:
         """The greatest scores that the product `sketched` with sketches allows, with facts [k, n]: [n]."""
         factors = np.array([*self.tail, sketched + self.sketch_error, self.length], np.float32)
-        return np.asarray(np.einsum("k,kn->n", factors, facts[: _SKETCH_ERROR + 1]) + self.slack, np.float32)
+        scores: Floats = np.einsum("k,kn->n", factors, facts[: _SKETCH_ERROR + 1])
+        scores += np.float32(self.slack)
+        return scores
 
     def most_each(self, sketched: Floats, facts: Floats) -> Floats:
         """The same for products [n], one for each."""
@@ -214,7 +216,8 @@ class _Block:
             rows = np.arange(self._count)
             return _Look(rows, *self._bounds(query, None), -np.inf, rows)
         sketched, seen = self._sketches.best(query.direction, BEST)
-        rows = seen[query.most_each(sketched, self._facts[:, seen]) >= floor]
+        facts = self._facts[: _SKETCH_ERROR + 1].take(seen, 1)  # in half the time of `[:, seen]`
+        rows = seen[query.most_each(sketched, facts) >= floor]
         return _Look(rows, *self._bounds(query, rows), float(sketched[-1]), seen)
 
     def complete(self, query: _Query, look: _Look, threshold: float) -> None:
@@ -236,11 +239,11 @@ class _Block:
     def _bounds(self, query: _Query, rows: NDArray[np.intp] | None) -> tuple[Floats, Floats]:
         """Bounds of the scores of the vectors in `rows` [n], or of all, from their codes of 8 bits."""
         count = self._count if rows is None else len(rows)
-        facts = self._facts[:, : self._count] if rows is None else self._facts[:, rows]
+        facts = self._facts[:, : self._count] if rows is None else self._facts.take(rows, 1)
         products = np.empty(count, np.float32)
         for start in range(0, count, _ROWS):
             part = slice(start, min(start + _ROWS, count))
-            codes = self._codes[part] if rows is None else self._codes[rows[part]]
+            codes = self._codes[part] if rows is None else self._codes.take(rows[part], 0)
             products[part] = np.vecdot(codes.astype(np.float32), query.direction)
         return query.bounds(products, facts)
 

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import TypeVar
 
+import psycopg
 import structlog
 from anyio.to_thread import run_sync
 from psycopg.errors import LockNotAvailable
@@ -35,7 +36,7 @@ from regard.operations.context import Context, Handler, Services
 from regard.operations.context import Request as Parameters
 from regard.readiness import Readiness
 from regard.use import chain, control, people, reviewing, violations
-from regard.use.audit import access
+from regard.use.audit import AuditError, access
 from regard.use.audit.keeper import Keeper, Kind, Refusals
 from regard.use.audit.requests import announced, recording
 from regard.use.authentication import authenticate
@@ -225,6 +226,12 @@ def _answer(
         code = refused.code
         log.warning("database", cause=str(error.orig))
         response = protocol.failure(refused, request_id)
+    except AuditError as error:
+        code = InternalServerError().code
+        # A full disk fails every request: one line each.
+        unknown = not isinstance(error.__cause__, psycopg.Error)
+        log.error("not on record", cause=str(error), exc_info=unknown)
+        response = protocol.failure(InternalServerError(), request_id)
     except Exception:
         code = InternalServerError().code
         log.exception("failed")

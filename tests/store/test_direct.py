@@ -98,3 +98,15 @@ def test_a_broken_connection_is_an_operational_error(connection: psycopg.Connect
     assert connection.closed
     with pytest.raises(psycopg.OperationalError):
         direct.execute("SELECT 2")
+
+
+def test_statements_that_the_server_was_told_to_forget_are_prepared_again(
+    connection: psycopg.Connection[Any],
+) -> None:
+    direct = Direct(connection)
+    for round_ in range(2):
+        for number in range(3):
+            assert direct.execute(f"SELECT {number} + %s::int", (round_,)).fetchone() == (number + round_,)
+        connection.execute("DEALLOCATE ALL" if not round_ else "DEALLOCATE regard_3")
+    assert direct.execute("SELECT 0 + %s::int", (5,)).fetchone() == (5,)
+    assert direct.execute("SELECT 1 + %s::int", (5,)).fetchone() == (6,)

@@ -268,6 +268,32 @@ def test_the_canonical_form_is_one_line_that_reads_back_to_itself(value: Any) ->
     assert json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() == once
 
 
+def test_what_could_not_be_written_for_a_while_does_not_hinder_what_comes_later(
+    database: Database, audit_log: AuditLog
+) -> None:
+    other = AuditLog(database, audit_log.sealer)
+    for _ in range(8):  # by turns, so that each looks the head up, and psycopg prepares what that asks
+        other.record("request", op="DetectFaces")
+        before = audit_log.record("request", op="DetectFaces")
+    audit_log.record("request", op="DetectFaces")
+    with database.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END$$"
+        )
+        connection.exec_driver_sql(
+            "CREATE TRIGGER full_disk BEFORE INSERT ON audit_records EXECUTE FUNCTION full_disk()"
+        )
+    for _ in range(8):
+        with pytest.raises(AuditError, match="cannot be written"):
+            audit_log.record("request", op="DetectFaces")
+    with database.begin() as connection:
+        connection.exec_driver_sql("DROP FUNCTION full_disk CASCADE")
+    after = [audit_log.record("request", op="DetectFaces") for _ in range(4)]
+    assert after == [before + number for number in range(2, 6)]
+    other.close()
+
+
 def test_a_checkpoint_is_good_for_its_key_only(sealer: Sealer) -> None:
     signer, other = Signer(sealer), Signer(Sealer(os.urandom(32)))
     checkpoint = Checkpoint(signer.verifier.name, 7, os.urandom(32), os.urandom(32), "2026-01-01T00:00:00.000000Z")

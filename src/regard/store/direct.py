@@ -12,7 +12,7 @@ from typing import Any, Self
 import psycopg
 from psycopg import pq
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.errors import error_from_result
+from psycopg.errors import InvalidSqlStatementName, error_from_result
 
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?[sbt]|%%")
 _DONE = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
@@ -32,20 +32,21 @@ class Direct:
         self.connection = connection
         self._transformer = Transformer.from_context(connection)
         self._names: dict[str, bytes] = {}
+        self._prepared = 0  # statements ever
         self._rows: Iterator[tuple[Any, ...]] = iter(())
 
     def execute(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Self:
         """Have a statement carried out; its placeholders are psycopg's."""
         text, names = _numbered(query)
-        name = self._names.get(query)
-        if name is None:
-            name = b"regard_%d" % len(self._names)
-            self._check(self.connection.pgconn.prepare(name, text))
-            self._names[query] = name
         values = [parameters[one] for one in names] if isinstance(parameters, Mapping) else parameters
         formats = [PyFormat.BINARY if isinstance(value, bytes) else PyFormat.TEXT for value in values]
         dumped = self._transformer.dump_sequence(values, formats)
-        result = self._check(self.connection.pgconn.exec_prepared(name, dumped, self._transformer.formats))  # type: ignore[arg-type]
+        try:
+            result = self._executed(query, text, dumped)
+        except InvalidSqlStatementName:
+            # psycopg has had all statements forgotten, as it does after a rollback.
+            self._names.clear()
+            result = self._executed(query, text, dumped)
         self._transformer.set_pgresult(result)
         self._rows = iter(self._transformer.load_rows(0, result.ntuples, tuple))
         self._transformer.set_pgresult(None)
@@ -60,6 +61,15 @@ class Direct:
     def forget(self) -> None:
         """Let go of the rows."""
         self._rows = iter(())
+
+    def _executed(self, query: str, text: bytes, dumped: Sequence[Any]) -> pq.abc.PGresult:
+        name = self._names.get(query)
+        if name is None:
+            name = b"regard_%d" % self._prepared
+            self._prepared += 1
+            self._check(self.connection.pgconn.prepare(name, text))
+            self._names[query] = name
+        return self._check(self.connection.pgconn.exec_prepared(name, dumped, self._transformer.formats))
 
     def _check(self, result: pq.abc.PGresult) -> pq.abc.PGresult:
         if result.status in _DONE:

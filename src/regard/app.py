@@ -226,15 +226,12 @@ def _answer(
         code = refused.code
         log.warning("database", cause=str(error.orig))
         response = protocol.failure(refused, request_id)
-    except AuditError as error:
+    except Exception as error:
         code = InternalServerError().code
-        # A full disk fails every request: one line each.
-        unknown = not isinstance(error.__cause__, psycopg.Error)
-        log.error("not on record", cause=str(error), exc_info=unknown)
-        response = protocol.failure(InternalServerError(), request_id)
-    except Exception:
-        code = InternalServerError().code
-        log.exception("failed")
+        if isinstance(error, AuditError) and isinstance(error.__cause__, psycopg.Error):
+            log.error("not on record", cause=str(error))  # a line each: on a full disk that is every request
+        else:
+            log.exception("failed")
         response = protocol.failure(InternalServerError(), request_id)
     seconds = time.perf_counter() - started
     _count(name, code, seconds, call)

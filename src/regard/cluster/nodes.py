@@ -10,9 +10,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
+import psutil
 import ray
 
 NAMESPACE = "regard"
@@ -66,15 +67,31 @@ def _head(folder: str, cores: int, store_mb: int) -> None:
 
 
 def _insisting(start: Callable[[], None]) -> None:
-    """A node has half a minute to start, Ray says; a busy machine may need a second attempt."""
+    """A node has half a minute to start, Ray says; a busy machine may need a second attempt.
+
+    Ray forgets the processes of a node that was late, which would last as long as this one.
+    """
     for _ in range(ATTEMPTS - 1):
+        before = _children()
         try:
             return start()
         except Exception as error:  # Ray has no other for it
             if "timed out during startup" not in str(error):
                 raise
             ray.shutdown()
+            _kill(_children() - before)
     return start()
+
+
+def _children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+
+def _kill(processes: set[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, _END_PATIENCE_S)
 
 
 def _arrived(process: "subprocess.Popen[bytes]", nodes: int) -> bool:

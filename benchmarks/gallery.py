@@ -6,9 +6,9 @@ Scores are normalised by the shipped cohort.
 
 Embeddings are generated: people with four faces each, as near to one another as faces of one person are to the
 default network. They are put into PostgreSQL by COPY, which is not measured, and searched from there. With
-`--direct` they are put into codes, without PostgreSQL and without a cohort, to scan more than there is time to
-store. With `--rivals` the same vectors, as they are compared, are also in pgvector's HNSW, faiss' HNSW, usearch
-and, where it is installed, hnswlib.
+`--direct` they are put into codes, without PostgreSQL, to scan more than there is time to store. With `--rivals`
+the same vectors, as they are compared, are also in pgvector's HNSW, faiss' HNSW, usearch and, where it is
+installed, hnswlib.
 
 A machine that does other work as well answers late: beside the wall clock stands the processor time of a search,
 of all threads, and the least wall time.
@@ -49,11 +49,14 @@ PROBES = 40
 SPREAD = 0.077  # a cosine of about 0.57 between faces of one person
 FLOOR = 0.3979  # Similarity 80, the least of FaceMatchThreshold's default
 CHUNK = 1 << 16
+SCANNED = DIMENSION // 2 + 1  # bytes of a face that every search reads: the sketch, and its part of a group's extremes
 KEPT = 4096  # best of each probe that brute force notes
 SEARCHES = ((1, FLOOR), (10, FLOOR), (100, -np.inf), (4096, -np.inf))
 
 Vectors = NDArray[np.float32]
 ResultT = TypeVar("ResultT")
+Search = Callable[[int, int, float], NDArray[np.int64]]
+"""Takes the number of a probe, a limit and a floor."""
 Best = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 _FIELDS = (
@@ -120,17 +123,21 @@ def brute_force(count: int, probes: Vectors, comparison: Comparison) -> list[Bes
     return best
 
 
-def bandwidth() -> float:
-    """Bytes a second that all cores together read from memory, at best."""
-    parts = [np.ones(1 << 24, np.int64) for _ in range(CORES)]
-    with ThreadPoolExecutor(CORES) as threads:
+class Memory:
+    """Reads memory on all cores together, to tell how fast that goes."""
 
-        def read() -> float:
-            started = time.perf_counter()
-            list(threads.map(np.max, parts))
-            return time.perf_counter() - started
+    def __init__(self) -> None:
+        self._parts = [np.ones(1 << 24, np.int64) for _ in range(CORES)]
+        self._threads = ThreadPoolExecutor(CORES)
 
-        return sum(part.nbytes for part in parts) / min(read() for _ in range(15))
+    def bandwidths(self, count: int) -> list[float]:
+        """Bytes a second, so many times."""
+        return [self._bandwidth() for _ in range(count)]
+
+    def _bandwidth(self) -> float:
+        started = time.perf_counter()
+        list(self._threads.map(np.max, self._parts))
+        return sum(part.nbytes for part in self._parts) / (time.perf_counter() - started)
 
 
 def measured(work: Callable[[], ResultT]) -> tuple[ResultT, float, float]:
@@ -185,17 +192,11 @@ def table_of(title: str, *columns: str) -> Table:
     return table
 
 
-def searches(
-    console: Console, count: int, search: Callable[[int, int, float], NDArray[np.int64]], best: list[Best], nbytes: int
-) -> None:
-    """Print how long searches take and whether they find what brute force found. `search` takes the number of a
-    probe, a limit and a floor.
-    """
-    read = bandwidth()
-    note(f"gallery, {count:,} faces: a face", nbytes / count, "bytes")
+def searches(console: Console, count: int, search: Search, best: list[Best]) -> None:
+    """Print how long searches take and whether they find what brute force found."""
     table = table_of(
-        f"{count:,} faces, {nbytes / count:.0f} bytes each; memory is read at {read / 1e9:.1f} GB/s",
-        *("Matches", "Floor", "Least ms", "p50 ms", "p95 ms", "Processor ms, p50", "Recall", "Of the bandwidth"),
+        f"{count:,} faces",
+        *("Matches", "Floor", "Least ms", "p50 ms", "p95 ms", "Processor ms, p50", "Recall"),
     )
     for limit, floor in SEARCHES:
         times, recalls = [], []
@@ -209,10 +210,6 @@ def searches(
         goals = {1_000_000: 15.0, 20_000_000: 300.0} if floor > 0 else {}
         note(f"{what}: p50", float(np.percentile(walls, 50)), "ms", most=goals.get(count))
         note(f"{what}: recall", float(np.mean(recalls)), least=1.0)
-        scanned = count * (DIMENSION // 2 + 16)  # sketches, and the facts that bound the rest
-        share = scanned / (walls.min() / 1000) / read
-        if floor > 0:
-            note(f"{what}: share of the memory's bandwidth", share, least=0.5)
         table.add_row(
             str(limit),
             f"{floor:.2f}",
@@ -221,21 +218,46 @@ def searches(
             f"{np.percentile(walls, 95):.1f}",
             f"{np.percentile(processors, 50):.1f}",
             f"{np.mean(recalls):.4f}",
-            f"{share:.0%}",
         )
     console.print(table)
 
 
-def direct(console: Console, count: int) -> None:
-    comparison = Comparison()
-    probes = probes_of(count)
+def scans(console: Console, codes: Codes, queries: NDArray[np.floating]) -> None:
+    """Print how fast codes are scanned for `queries`, probes as they are compared, beside how fast memory is read.
+
+    That wanders, for moments by half: scans and readings take turns, and medians are compared.
+    """
+    memory, count = Memory(), len(codes)
+    note(f"gallery, {count:,} faces: a face", codes.nbytes / count, "bytes")
+    table = table_of(
+        f"{count:,} faces, {codes.nbytes / count:.0f} bytes each",
+        *("Matches", "Floor", "Scan, p50 ms", "GB/s", "Memory, p50 GB/s", "Share"),
+    )
+    for limit, floor in SEARCHES:
+        if floor < 0:
+            continue  # much more than the sketches is read
+        times, speeds = [], []
+        for query in queries:
+            speeds += memory.bandwidths(3)
+            times += [measured(partial(codes.candidates, query, limit, floor))[1] for _ in range(3)]
+        milliseconds, read = float(np.median(times)), float(np.median(speeds))
+        scanned = count * SCANNED / milliseconds * 1000
+        note(f"gallery, {count:,} faces, best {limit}: share of the memory's bandwidth", scanned / read, least=0.5)
+        row = (f"{milliseconds:.1f}", f"{scanned / 1e9:.1f}", f"{read / 1e9:.1f}", f"{scanned / read:.0%}")
+        table.add_row(str(limit), f"{floor:.2f}", *row)
+    console.print(table)
+
+
+def direct(console: Console, count: int, comparison: Comparison) -> None:
+    probes = probes_of(count)[:: PROBES // 8]
+    queries = comparison.probes(probes)
     numbers = range(-(-count // CHUNK))
 
     def code(own: range) -> Codes:
-        made = Codes(DIMENSION)
+        made = Codes(queries.shape[1])
         for number in own:
-            vectors = chunk(number)[: count - number * CHUNK]
-            made.add(np.arange(len(vectors)) + number * CHUNK, vectors)
+            references = comparison.rough_references(chunk(number)[: count - number * CHUNK])
+            made.add(np.arange(len(references)) + number * CHUNK, references)
         return made
 
     parts, wall, processor = measured(lambda: in_parallel(code, [numbers[core::CORES] for core in range(CORES)]))
@@ -243,15 +265,9 @@ def direct(console: Console, count: int) -> None:
     for part in parts[1:]:
         codes.absorb(part)
     console.print(f"Generated and coded in {wall / 1000:.0f} s, {processor / 1000:.0f} s of processor time.")
-    few = probes[:: PROBES // 8]
-    queries = comparison.probes(few)
-    searches(
-        console,
-        count,
-        lambda number, limit, floor: codes.candidates(queries[number], limit, floor),
-        brute_force(count, few, comparison),
-        codes.nbytes,
-    )
+    best = brute_force(count, probes, comparison)
+    searches(console, count, lambda number, *wanted: codes.candidates(queries[number], *wanted), best)
+    scans(console, codes, queries)
     gone = np.random.default_rng(2).choice(count, 1000, replace=False)
     console.print(f"Removing 1,000 faces: {measured(lambda: codes.remove(gone))[1]:.0f} ms.")
 
@@ -400,11 +416,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--direct", action="store_true")
     chosen = parser.parse_args(arguments)
     console, count = Console(), chosen.faces
+    comparison = Comparison(Cohort.load(models.WEIGHTS / "sface" / "cohort.npz"))
     if chosen.direct:
-        direct(console, count)
+        direct(console, count, comparison)
         return
     probes = probes_of(count)
-    comparison = Comparison(Cohort.load(models.WEIGHTS / "sface" / "cohort.npz"))
     best = brute_force(count, probes, comparison)
     database = Database.open(Settings(home=scratch()))
     try:
@@ -421,7 +437,10 @@ def main(arguments: list[str] | None = None) -> None:
             found = gallery.search_faces(collection, probes[number], limit, floor, comparison)
             return np.array([match.row.face_id.int for match in found], np.int64)
 
-        searches(console, count, search, best, gallery.nbytes(collection))
+        searches(console, count, search, best)
+        codes = gallery._entries[collection.key].faces.codes
+        assert codes is not None
+        scans(console, codes, comparison.probes(probes))
         changes(console, database, gallery, comparison)
         if chosen.rivals:
             rivals(console, database, count, comparison, best)

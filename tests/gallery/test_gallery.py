@@ -280,7 +280,10 @@ def test_bounds_hold_the_exact_scores(normalised: bool) -> None:
         most = query.most_each(sketched, block._facts[:, rows])
         assert (scores[rows] <= most).all()
         others = np.delete(np.arange(len(vectors)), rows)
-        assert (scores[others] <= query.most(float(sketched[-1]), block._facts[:, others])).all()
+        rest = max(float(sketched[-1]), -query.sketch_error)
+        assert (scores[others] <= query.most(rest, block._facts[:, others])).all()
+        of_groups = query.most(rest, query.most_allowing(block._extremes))
+        assert (scores[others] <= of_groups[others // 32]).all()
         assert np.median(most - scores[rows]) < 0.5  # and say something
 
 
@@ -314,6 +317,21 @@ def test_many_codes_after_random_changes_agree_with_brute_force(
                     assert set(np.flatnonzero(there)[scores >= least]) <= set(found.tolist())
                     assert len(set(found.tolist())) == len(found)
                     assert there[found].all()
+
+
+def test_nobody_like_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All products are negative: then the shortest vectors have the greatest scores."""
+    monkeypatch.setattr(codes_module, "BEST", 100)
+    rng = np.random.default_rng(9)
+    vectors = people(rng, 1, 3000, spread=0.03)
+    probe = -vectors[0]
+    vectors *= rng.uniform(0.4, 1, (len(vectors), 1)).astype(np.float32)
+    codes = Codes(DIMENSION)
+    codes.add(np.arange(len(vectors)), vectors)
+    scores = vectors @ probe
+    for floor in np.linspace(-0.9, -0.3, 25):
+        found = codes.candidates(probe, len(vectors), floor)
+        assert set(np.flatnonzero(scores >= floor)) <= set(found.tolist())
 
 
 def test_what_one_search_does_with_others_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ _LEVELS = 16
 _SPACING = 0.3352  # of standard deviations: the best for 16 equal steps of a normal distribution (Max 1960)
 _GROUP = 32  # vectors whose sketches faiss interleaves
 _ONE_QUERY = 15  # faiss' way to the best of many for one query; with AVX-512 its usual one takes half as long again
+_FEW = 16  # one group in so many, or fewer, is picked; if there are more, facts are read one after the other
 _ROWS = 1 << 10  # vectors that are worked on at once, so that they stay in the processor's cache
 _FEWEST = 64  # room in a new block
 
@@ -35,6 +36,7 @@ _FEWEST = 64  # room in a new block
 # sketch is from the direction, how far its code of 8 bits is, and what a step of that code is.
 _TAIL = slice(0, APART)
 _LENGTH, _SKETCH_ERROR, _BYTE_ERROR, _STEP = range(APART, APART + 4)
+_BOUNDING = _SKETCH_ERROR + 1  # the first so many bound a score from a sketch
 _FACTS = APART + 4
 
 Floats = NDArray[np.float32]
@@ -90,7 +92,8 @@ class Codes:
         blocks = self._blocks
         looks = in_parallel(lambda block: block.look(query, floor), blocks)
         threshold = _threshold([look.lower for look in looks], limit, floor)
-        in_parallel(lambda number: blocks[number].complete(query, looks[number], threshold), range(len(blocks)))
+        unfinished = [number for number, look in enumerate(looks) if look.rest > -np.inf]
+        in_parallel(lambda number: blocks[number].complete(query, looks[number], threshold), unfinished)
         threshold = _threshold([look.lower for look in looks], limit, floor)
         found = [block.keys[look.rows[look.upper >= threshold]] for block, look in zip(blocks, looks, strict=True)]
         return np.concatenate(found) if found else np.empty(0, np.int64)
@@ -132,10 +135,19 @@ class _Query:
 
     def most(self, sketched: float, facts: Floats) -> Floats:
         """The greatest scores that the product `sketched` with sketches allows, with facts [k, n]: [n]."""
-        factors = np.array([*self.tail, sketched + self.sketch_error, self.length], np.float32)
-        scores: Floats = np.einsum("k,kn->n", factors, facts[: _SKETCH_ERROR + 1])
+        scores: Floats = np.einsum("k,kn->n", self._factors(sketched), facts[:_BOUNDING])
         scores += np.float32(self.slack)
         return scores
+
+    def most_allowing(self, extremes: Floats) -> Floats:
+        """Of least and greatest facts [2, k, m] those that allow the greatest scores: [k, m]; for products with
+        sketches of `-sketch_error` and more."""
+        greatest = (self._factors(0) >= 0).astype(np.intp)
+        return extremes[greatest, np.arange(_BOUNDING)]
+
+    def _factors(self, sketched: float) -> Floats:
+        """What the facts that bound a score from a sketch are multiplied with: [k]."""
+        return np.array([*self.tail, sketched + self.sketch_error, self.length], np.float32)
 
     def most_each(self, sketched: Floats, facts: Floats) -> Floats:
         """The same for products [n], one for each."""
@@ -150,7 +162,7 @@ class _Query:
 
 class _Look:
     """What is known of some vectors of a block: `rows` [m], and bounds of their scores; and of all others, the
-    greatest inner product that one of their sketches can have.
+    greatest inner product that one of their sketches can have, -inf if none of them matters.
     """
 
     def __init__(
@@ -167,6 +179,7 @@ class _Block:
         self._keys = np.empty(0, np.int64)
         self._codes = np.empty((0, width), np.int8)
         self._facts = np.empty((_FACTS, 0), np.float32)
+        self._extremes = np.empty((2, _BOUNDING, 0), np.float32)  # least and greatest facts of each group of vectors
         self._sketches = _Sketches(width)
         self._least, self._greatest = np.iinfo(np.int64).max, np.iinfo(np.int64).min  # of all keys ever put
 
@@ -179,7 +192,8 @@ class _Block:
 
     @property
     def nbytes(self) -> int:
-        return self._keys.nbytes + self._codes.nbytes + self._facts.nbytes + self._sketches.nbytes
+        arrays = (self._keys, self._codes, self._facts, self._extremes)
+        return sum(array.nbytes for array in arrays) + self._sketches.nbytes
 
     def add(self, keys: NDArray[np.int64], sketches: NDArray[np.uint8], codes: NDArray[np.int8], facts: Floats) -> None:
         """Append vectors for which there is room."""
@@ -189,6 +203,7 @@ class _Block:
         self._keys[start:stop] = keys
         self._codes[start:stop] = codes
         self._facts[:, start:stop] = facts
+        self._summarise(np.arange(start // _GROUP, _groups(stop)))
         self._sketches.append(sketches)
         self._count = stop
         self._least, self._greatest = min(self._least, int(keys.min())), max(self._greatest, int(keys.max()))
@@ -207,6 +222,7 @@ class _Block:
         self._facts[:, holes] = self._facts[:, movers]
         self._codes[kept : self._count] = 0
         self._facts[:, kept : self._count] = 0
+        self._summarise(np.append(np.unique(holes // _GROUP), np.arange(kept // _GROUP, _groups(self._count))))
         self._sketches.move(holes, movers, kept)
         self._count = kept
 
@@ -216,24 +232,37 @@ class _Block:
             rows = np.arange(self._count)
             return _Look(rows, *self._bounds(query, None), -np.inf, rows)
         sketched, seen = self._sketches.best(query.direction, BEST)
-        facts = self._facts[: _SKETCH_ERROR + 1].take(seen, 1)  # in half the time of `[:, seen]`
+        facts = self._facts[:_BOUNDING].take(seen, 1)  # in half the time of `[:, seen]`
         rows = seen[query.most_each(sketched, facts) >= floor]
-        return _Look(rows, *self._bounds(query, rows), float(sketched[-1]), seen)
+        rest = max(float(sketched[-1]), -query.sketch_error)  # or short vectors would allow more than long ones
+        look = _Look(rows, *self._bounds(query, rows), rest, seen)
+        extremes = query.most_allowing(self._extremes[:, :, : _groups(self._count)])
+        groups = np.flatnonzero(query.most(rest, extremes) >= floor)
+        if len(groups) <= extremes.shape[1] // _FEW:
+            rows = (groups[:, None] * _GROUP + np.arange(_GROUP)).ravel()
+            rows = rows[: np.searchsorted(rows, self._count)]
+            facts = self._facts[:_BOUNDING].take(rows, 1)
+            self._add_to(look, query, rows[query.most(rest, facts) >= floor])
+        return look
 
     def complete(self, query: _Query, look: _Look, threshold: float) -> None:
         """Add to `look` all others whose scores may be `threshold` or more."""
-        if look.rest == -np.inf:
-            return
-        possible = query.most(look.rest, self._facts[:, : self._count]) >= threshold
-        possible[look.seen] = False
-        rows = np.flatnonzero(possible)
+        facts = self._facts[:, : self._count]
+        self._add_to(look, query, np.flatnonzero(query.most(look.rest, facts) >= threshold))
+
+    def _add_to(self, look: _Look, query: _Query, rows: NDArray[np.intp]) -> None:
+        """Add those in `rows` [n] that have not been seen to `look`; they are all others that matter."""
+        look.rest = -np.inf
         if not len(rows):
             return
+        unseen = np.ones(self._count, bool)
+        unseen[look.seen] = False
+        rows = rows[unseen[rows]]
         if len(rows) > self._count // 4:  # one after the other is faster than picking
             lower, upper = (bound[rows] for bound in self._bounds(query, None))
         else:
             lower, upper = self._bounds(query, rows)
-        look.rows, look.rest = np.concatenate([look.rows, rows]), -np.inf
+        look.rows = np.concatenate([look.rows, rows])
         look.lower, look.upper = np.concatenate([look.lower, lower]), np.concatenate([look.upper, upper])
 
     def _bounds(self, query: _Query, rows: NDArray[np.intp] | None) -> tuple[Floats, Floats]:
@@ -247,11 +276,19 @@ class _Block:
             products[part] = np.vecdot(codes.astype(np.float32), query.direction)
         return query.bounds(products, facts)
 
+    def _summarise(self, groups: NDArray[np.intp]) -> None:
+        """Bring the extremes of these groups up to date."""
+        facts = self._facts[:_BOUNDING].reshape(_BOUNDING, -1, _GROUP)[:, groups]
+        self._extremes[:, :, groups] = facts.min(2), facts.max(2)
+
     def _grow(self, room: int) -> None:
+        groups = _groups(room)
         self._keys = np.concatenate([self.keys, np.zeros(room - self._count, np.int64)])
-        codes, facts = np.zeros((room, self._codes.shape[1]), np.int8), np.zeros((_FACTS, room), np.float32)
+        codes, facts = np.zeros((room, self._codes.shape[1]), np.int8), np.zeros((_FACTS, groups * _GROUP), np.float32)
+        extremes = np.zeros((2, _BOUNDING, groups), np.float32)
         codes[: self._count], facts[:, : self._count] = self._codes[: self._count], self._facts[:, : self._count]
-        self._codes, self._facts = codes, facts
+        extremes[:, :, : self._extremes.shape[2]] = self._extremes
+        self._codes, self._facts, self._extremes = codes, facts, extremes
         self._sketches.grow(room)
 
 
@@ -287,7 +324,7 @@ class _Sketches:
             self._write(np.arange(start, start + begun), sketches[:begun])
         rest = sketches[begun:]
         if len(rest):
-            groups = -(-len(rest) // _GROUP)
+            groups = _groups(len(rest))
             padded = np.zeros((groups * _GROUP, 2 * self._pairs), np.uint8)
             padded[: len(rest)] = rest
             # [group, sixteen, half, eight, component] → [group, component, eight, half], both sixteens in a byte; both
@@ -309,7 +346,7 @@ class _Sketches:
 
     def grow(self, room: int) -> None:
         """Make room for `room` sketches in all."""
-        groups = -(-room // _GROUP)
+        groups = _groups(room)
         old = self._packed.copy()
         self._index.codes.resize(groups * self._pairs * _GROUP)
         whole = faiss.rev_swig_ptr(self._index.codes.get(), groups * self._pairs * _GROUP)
@@ -319,7 +356,7 @@ class _Sketches:
 
     def _set_count(self, count: int) -> None:
         self._index.ntotal = count
-        self._index.ntotal2 = -(-count // _GROUP) * _GROUP  # type: ignore[attr-defined]
+        self._index.ntotal2 = _groups(count) * _GROUP  # type: ignore[attr-defined]
 
     def _read(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
         group, byte, shift = _place(rows)
@@ -333,6 +370,11 @@ class _Sketches:
             of = shift == half
             other = packed[group[of], :, :, byte[of]] & np.uint8(0xF0 >> half)
             packed[group[of], :, :, byte[of]] = other | sketches[of].reshape(-1, self._pairs, 2) << half
+
+
+def _groups(count: int) -> int:
+    """How many groups of 32 so many vectors need."""
+    return -(-count // _GROUP)
 
 
 def _place(rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]:

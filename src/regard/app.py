@@ -13,10 +13,8 @@ from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import TypeVar
 
-import psycopg
 import structlog
 from anyio.to_thread import run_sync
-from psycopg.errors import LockNotAvailable
 from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
@@ -36,7 +34,7 @@ from regard.operations.context import Context, Handler, Services
 from regard.operations.context import Request as Parameters
 from regard.readiness import Readiness
 from regard.use import chain, control, people, reviewing, violations
-from regard.use.audit import AuditError, access
+from regard.use.audit import access
 from regard.use.audit.keeper import Keeper, Kind, Refusals
 from regard.use.audit.requests import announced, recording
 from regard.use.authentication import authenticate
@@ -45,18 +43,14 @@ from regard.use.chain import Call, Shape, Stage
 from regard.use.consent import ConsentStage
 from regard.use.decisions import DECISION_HEADER
 from regard.use.enforcement import Permission, UsePolicy, book_on
+from regard.use.failures import answered, logged
 from regard.use.limits import Limits
 from regard.use.retention import Interactions, Retention
 from regard.use.review import ReviewedMatches
 from regard.use.room import Room
 from regard.use.standing import Standing
 from regard.wire import protocol
-from regard.wire.errors import (
-    AccessDeniedException,
-    InternalServerError,
-    ServiceError,
-    ThrottlingException,
-)
+from regard.wire.errors import AccessDeniedException, ServiceError
 from regard.wire.protocol import Request, Response
 from regard.wire.service import operation as operation_model
 
@@ -221,18 +215,10 @@ def _answer(
     except ServiceError as error:
         code = error.code
         response = protocol.failure(error, request_id, headers)
-    except OperationalError as error:
-        refused = _answered(error)
-        code = refused.code
-        log.warning("database", cause=str(error.orig))
-        response = protocol.failure(refused, request_id)
     except Exception as error:
-        code = InternalServerError().code
-        if isinstance(error, AuditError) and isinstance(error.__cause__, psycopg.Error):
-            log.error("not on record", cause=str(error))  # a line each: on a full disk that is every request
-        else:
-            log.exception("failed")
-        response = protocol.failure(InternalServerError(), request_id)
+        refused = logged(error)
+        code = refused.code
+        response = protocol.failure(refused, request_id)
     seconds = time.perf_counter() - started
     _count(name, code, seconds, call)
     told = {} if code == metrics.SUCCESS else {"error": code}
@@ -259,7 +245,7 @@ def _result(services: Services, stages: Sequence[Stage], call: Call) -> dict[str
             # for such.
             call.context = context
 
-    with recording(services.audit, call, _answered):
+    with recording(services.audit, call, answered):
         if call.operation.startswith(READING):
             return _insisting(lambda: carry_out(handler))
         return carry_out(announced(services.audit, call, handler))
@@ -272,14 +258,6 @@ def _count(name: str, code: str, seconds: float, call: Call | None) -> None:
     if decision.get("effect") == "deny":
         policy = str(decision.get("policy") or "").partition("@")[0]
         metrics.DENIALS.labels(policy, str(decision.get("rule") or "")).inc()
-
-
-def _answered(error: Exception) -> ServiceError:
-    """What a client is told of an exception."""
-    if isinstance(error, ServiceError):
-        return error
-    waited = isinstance(error, OperationalError) and isinstance(error.orig, LockNotAvailable)
-    return ThrottlingException() if waited else InternalServerError()
 
 
 def _insisting(read: Callable[[], T]) -> T:

@@ -26,6 +26,7 @@ from regard.use.audit.proofs import check
 from regard.use.audit.records import facts
 from regard.use.audit.verify import verify
 from regard.use.seal import load_sealer
+from regard.wire.errors import InternalServerError
 
 REGION = "us-east-1"
 KILLS = 6
@@ -158,6 +159,8 @@ def test_every_answer_has_its_record(
 def test_a_request_that_cannot_be_recorded_is_not_answered(audited: Any, start: Callable[[Any], Any]) -> None:
     server = start(audited)
     database = Database.open(Settings(home=audited.home))
+    key = json.loads(audited.regard("keys", "create", "--role", "auditor", "--json"))
+    auditor = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
     with closing(server.client(config=Config(retries={"total_max_attempts": 1}))) as client:
         client.list_collections()
         with database.begin() as connection:
@@ -166,12 +169,27 @@ def test_a_request_that_cannot_be_recorded_is_not_answered(audited: Any, start: 
             for call in (client.list_collections, lambda: client.create_collection(CollectionId="unrecorded")):
                 with pytest.raises(client.exceptions.InternalServerError):
                     call()
+            assert get(server, "/-/audit/checkpoints", auditor) == (500, {"message": InternalServerError().message})
         finally:
             with database.begin() as connection:
                 raw(connection).execute("ALTER TABLE moved RENAME TO audit_records")
         assert "unrecorded" not in client.list_collections()["CollectionIds"]
+        assert get(server, "/-/audit/checkpoints", auditor)[0] == 200
     database.close()
     assert server.stop() == 0
+    log = (audited.home / "serve.log").read_text("utf-8")
+    assert log.count("not on record") == 3
+    assert "Traceback" not in log
+
+
+def get(server: Any, path: str, signer: Credentials) -> tuple[int, Any]:
+    """The answer of the control plane."""
+    request = AWSRequest("GET", server.endpoint + path)
+    SigV4Auth(signer, "rekognition", REGION).add_auth(request)
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        connection.request("GET", path, headers=dict(request.headers.items()))
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
 
 
 def test_auditors_read_the_log_and_others_do_not(audited: Any, start: Callable[[Any], Any]) -> None:
@@ -179,38 +197,30 @@ def test_auditors_read_the_log_and_others_do_not(audited: Any, start: Callable[[
     key = json.loads(audited.regard("keys", "create", "--role", "auditor", "--json"))
     credentials = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
 
-    def get(path: str, signer: Credentials) -> tuple[int, Any]:
-        request = AWSRequest("GET", server.endpoint + path)
-        SigV4Auth(signer, "rekognition", REGION).add_auth(request)
-        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
-            connection.request("GET", path, headers=dict(request.headers.items()))
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-
     with closing(server.client()) as client:
         client.list_collections()
-    status, answer = get("/-/audit?limit=1&op=ListCollections", credentials)
+    status, answer = get(server, "/-/audit?limit=1&op=ListCollections", credentials)
     assert status == 200
     (record,) = answer["Records"]
     assert record["principal"] == audited.access_key_id
-    (made,) = get("/-/audit?event=key-created&limit=1", credentials)[1]["Records"]
+    (made,) = get(server, "/-/audit?event=key-created&limit=1", credentials)[1]["Records"]
     assert made["resource"] == key["AccessKeyId"]
     audited.regard("suspend", key["AccessKeyId"], "--reason", "a test")
-    assert get("/-/audit", credentials)[0] == 403
+    assert get(server, "/-/audit", credentials)[0] == 403
     audited.regard("reinstate", key["AccessKeyId"], "--reason", "it is over")
-    changes = get("/-/audit?event=standing", credentials)[1]["Records"]
+    changes = get(server, "/-/audit?event=standing", credentials)[1]["Records"]
     assert [change["details"]["status"] for change in changes] == ["active", "suspended"]
-    status, proof = get(f"/-/audit/proof?seq={record['seq']}", credentials)
+    status, proof = get(server, f"/-/audit/proof?seq={record['seq']}", credentials)
     assert status == 200
-    status, kept = get("/-/audit/checkpoints", credentials)
+    status, kept = get(server, "/-/audit/checkpoints", credentials)
     assert f"Record {record['seq']} is in the log" in check(json.dumps(proof), Verifier.parse(kept["Key"]))
-    status, growth = get(f"/-/audit/proof?size={kept['Checkpoints'][-1]['Size']}", credentials)
+    status, growth = get(server, f"/-/audit/proof?size={kept['Checkpoints'][-1]['Size']}", credentials)
     assert "begins with" in check(json.dumps(growth), Verifier.parse(kept["Key"]))
-    assert get("/-/audit?since=yesterday", credentials)[0] == 400
-    assert get("/-/audit/proof?seq=999999999", credentials)[0] == 404
-    assert get("/-/audit", Credentials(audited.access_key_id, audited.secret_access_key))[0] == 403
-    assert get("/-/audit", Credentials(key["AccessKeyId"], "wrong"))[0] == 401
-    assert get("/-/audit?op=none&event=command&limit=1", credentials) == (200, {"Records": []})
-    reads = get("/-/audit?event=command&op=ReadAudit", credentials)[1]["Records"]
+    assert get(server, "/-/audit?since=yesterday", credentials)[0] == 400
+    assert get(server, "/-/audit/proof?seq=999999999", credentials)[0] == 404
+    assert get(server, "/-/audit", Credentials(audited.access_key_id, audited.secret_access_key))[0] == 403
+    assert get(server, "/-/audit", Credentials(key["AccessKeyId"], "wrong"))[0] == 401
+    assert get(server, "/-/audit?op=none&event=command&limit=1", credentials) == (200, {"Records": []})
+    reads = get(server, "/-/audit?event=command&op=ReadAudit", credentials)[1]["Records"]
     assert reads[0]["principal"] == key["AccessKeyId"]
     assert server.stop() == 0

@@ -13,11 +13,13 @@ from pydantic import ValidationError
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from structlog.contextvars import bind_contextvars
 
 from regard.operations.context import Services
 from regard.store import policies
 from regard.use.authentication import authenticate
 from regard.use.book import book_of, compiled, shelf_of
+from regard.use.failures import logged
 from regard.use.keys import Principal
 from regard.use.policy import PolicyError
 from regard.use.standing import objection
@@ -83,8 +85,10 @@ def _answer(
     request: Request,
     parameters: Mapping[str, str],
 ) -> Response:
+    bind_contextvars(operation=action.removeprefix("regard:"))
     try:
         principal = permitted(services, request, action)
+        bind_contextvars(access_key_id=principal.access_key_id)
         answer = work(Asked(services, principal, parameters, request.body))
         services.audit.record(
             COMMAND,
@@ -106,6 +110,8 @@ def _answer(
         return _told("\n".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()), 400)
     except told as error:
         return _told(str(error), 400)
+    except Exception as error:
+        return _told(logged(error).message, 500)
 
 
 def _told(message: str, status_code: int) -> Response:

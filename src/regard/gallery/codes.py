@@ -5,6 +5,8 @@ normalisation puts values unlike the others). The direction, rotated so that its
 codes: a sketch of 4 bits a component, which faiss scans from tables in registers ("FastScan", André et al.
 2015), and one of 8 bits for what the sketch cannot rule out. How far each code is from the vector is kept with
 it. By Cauchy and Schwarz |⟨q, x⟩ − ⟨q, x̃⟩| ≤ ‖q‖·‖x − x̃‖, so a code gives bounds of the score, not a guess.
+Of every 32 vectors the extremes of what bounds them are kept, too: with a cohort most groups are ruled out by
+those.
 """
 
 import math
@@ -28,7 +30,7 @@ _LEVELS = 16
 _SPACING = 0.3352  # of standard deviations: the best for 16 equal steps of a normal distribution (Max 1960)
 _GROUP = 32  # vectors whose sketches faiss interleaves
 _ONE_QUERY = 15  # faiss' way to the best of many for one query; with AVX-512 its usual one takes half as long again
-_FEW = 16  # one group in so many, or fewer, is picked; if there are more, facts are read one after the other
+_FEW = 16  # groups are picked if no more than one in so many is left; else all facts are read, one after the other
 _ROWS = 1 << 10  # vectors that are worked on at once, so that they stay in the processor's cache
 _FEWEST = 64  # room in a new block
 
@@ -227,7 +229,8 @@ class _Block:
         self._count = kept
 
     def look(self, query: _Query, floor: float) -> _Look:
-        """Bounds of the scores of those that may be the best, of those at `floor` or above."""
+        """Bounds of the scores of those that may be the best, of those at `floor` or above; of all of these, if the
+        groups they can be in are few."""
         if self._count <= 2 * BEST:
             rows = np.arange(self._count)
             return _Look(rows, *self._bounds(query, None), -np.inf, rows)

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import psutil
@@ -141,7 +141,7 @@ def test_a_database_that_is_killed_under_a_job_costs_it_nothing(
         for _ in range(2):
             before = chunks(deployment)
             wait_for(lambda before=before: chunks(deployment) > before)
-            psutil.Process(int((deployment.home / "postgres" / "postmaster.pid").read_text().split()[0])).kill()
+            wait_for(lambda: database_killed(deployment))
         assert patiently(lambda: outcome(client, job_id)) == undisturbed
 
 
@@ -230,6 +230,16 @@ def patiently(ask: Callable[[], Any]) -> Any:
         except ClientError as error:
             if error.response["Error"]["Code"] != "InternalServerError":
                 raise
+
+
+def database_killed(deployment: Any) -> bool:
+    """Whether PostgreSQL was there to be killed; between its death and its revival it is not."""
+    with suppress(FileNotFoundError, IndexError, psutil.NoSuchProcess):
+        postmaster = psutil.Process(int((deployment.home / "postgres" / "postmaster.pid").read_text().split()[0]))
+        if postmaster.status() != psutil.STATUS_ZOMBIE:
+            postmaster.kill()
+            return True
+    return False
 
 
 def by_process(deployment: Any) -> Counter[int]:

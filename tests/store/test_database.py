@@ -276,6 +276,28 @@ def test_an_ended_postgres_is_not_revived_by_whoever_still_asks_a_closed_databas
     assert postmaster(tmp_path / "home") is None
 
 
+def test_a_database_that_dies_again_at_once_is_told_of_as_one_that_is_away(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a job that met it would fail for good: it is taken up again for errors that may pass."""
+    connect, other = psycopg.connect, database.connect_apart()
+
+    def end(connection: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
+        return connection
+
+    for ask in (database.read, database.begin, database.snapshot):
+        with database.read() as connection:
+            end(raw(connection))
+        with monkeypatch.context() as patched:
+            patched.setattr(psycopg, "connect", lambda *args, **kwargs: end(connect(*args, **kwargs)))
+            with pytest.raises(sa.exc.OperationalError), ask() as connection:
+                connection.execute(sa.select(1))
+        with ask() as connection:
+            assert connection.execute(sa.select(1)).scalar_one() == 1
+    other.close()
+
+
 def postmaster(home: Path) -> psutil.Process | None:
     """The embedded database's first process."""
     with suppress(FileNotFoundError, psutil.NoSuchProcess):

@@ -214,8 +214,13 @@ class Database:
                 self._at_hand.pop().direct.connection.close()
 
     def _check(self, connection: Any, record: Any, _proxy: Any) -> None:
-        """Have a connection replaced whose other end is gone: a restarted database costs a reconnect, not an error."""
-        if not self._is_alive(connection, record.info.get(_USED, 0.0)):
+        """Have a connection replaced whose other end is gone: a restarted database costs a reconnect, not an error.
+
+        The new one is not looked at: were its end gone, too, SQLAlchemy would give up with an error that does not tell
+        of a database that is away, as the first statement's does.
+        """
+        used = record.info.get(_USED)
+        if used is not None and not self._is_alive(connection, used):
             raise sa.exc.DisconnectionError("the server does not answer")
 
     def _come_back(self, _connection: Any, record: Any) -> None:

@@ -276,6 +276,20 @@ def test_an_ended_postgres_is_not_revived_by_whoever_still_asks_a_closed_databas
     assert postmaster(tmp_path / "home") is None
 
 
+@pytest.mark.parametrize("lines", [0, 1, 7])
+def test_a_postgres_that_was_killed_while_it_started_is_revived(tmp_path: Path, lines: int) -> None:
+    database = Database.open(Settings(home=tmp_path / "home"))
+    with database.begin() as connection:
+        keys.create_account(connection, ACCOUNT)
+    file = tmp_path / "home" / "postgres" / "postmaster.pid"
+    begun = "".join(file.read_text().splitlines(keepends=True)[:lines])
+    kill_postgres(tmp_path / "home")
+    file.write_text(begun)
+    with database.read() as connection:
+        assert keys.first_account(connection) == ACCOUNT
+    database.close()
+
+
 def test_a_database_that_dies_again_at_once_is_told_of_as_one_that_is_away(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

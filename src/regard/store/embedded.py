@@ -166,10 +166,16 @@ def _forget_dead(folder: Path) -> None:
     """Remove a postmaster.pid whose process is dead, which the library and PostgreSQL take for a running one.
 
     After a reboot something else may have its number; where the parent of all processes does not look after those that
-    ended, as in some containers, a killed one keeps it.
+    ended, as in some containers, a killed one keeps it. One that was killed while it started leaves a part of the file,
+    which neither can read.
     """
-    with suppress(AssertionError, FileNotFoundError, psutil.Error):
-        info = PostmasterInfo.read_from_pgdata(folder)
+    with suppress(FileNotFoundError, psutil.Error):
+        try:
+            info = PostmasterInfo.read_from_pgdata(folder)
+        except AssertionError:
+            if not _is_in_use(folder):
+                (folder / "postmaster.pid").unlink()
+            return
         if info is None or info.process is None:
             return
         is_another, is_dead = info.process.name() != "postgres", not _lives(info.pid)

@@ -280,8 +280,8 @@ def test_bounds_hold_the_exact_scores(normalised: bool) -> None:
         most = query.most_each(sketched, block._facts[:, rows])
         assert (scores[rows] <= most).all()
         others = np.delete(np.arange(len(vectors)), rows)
+        assert (scores[others] <= query.most(float(sketched[-1]), block._facts[:, others])).all()
         rest = max(float(sketched[-1]), -query.sketch_error)
-        assert (scores[others] <= query.most(rest, block._facts[:, others])).all()
         of_groups = query.most(rest, query.most_allowing(block._extremes))
         assert (scores[others] <= of_groups[others // 32]).all()
         assert np.median(most - scores[rows]) < 0.5  # and say something

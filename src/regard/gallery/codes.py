@@ -134,6 +134,7 @@ class _Query:
         total = float(np.abs(self.direction).sum()) * _width(len(self.direction))
         step = max(widest / 255, total / (65535 - 2 * len(self.direction)))
         self.sketch_error = 0.51 * step * len(self.direction)
+        self._greatest = (self._factors(0) >= 0).astype(np.intp)  # whether more of a fact allows more
 
     def most(self, sketched: float, facts: Floats) -> Floats:
         """The greatest scores that the product `sketched` with sketches allows, with facts [k, n]: [n]."""
@@ -144,8 +145,7 @@ class _Query:
     def most_allowing(self, extremes: Floats) -> Floats:
         """Of least and greatest facts [2, k, m] those that allow the greatest scores: [k, m]; for products with
         sketches of `-sketch_error` and more."""
-        greatest = (self._factors(0) >= 0).astype(np.intp)
-        return extremes[greatest, np.arange(_BOUNDING)]
+        return extremes[self._greatest, np.arange(_BOUNDING)]
 
     def _factors(self, sketched: float) -> Floats:
         """What the facts that bound a score from a sketch are multiplied with: [k]."""

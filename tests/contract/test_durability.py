@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 import sqlalchemy as sa
 from botocore.config import Config
@@ -190,6 +191,23 @@ def test_a_database_that_was_killed_while_nobody_asked_costs_no_error(
         kill_postgres(deployment, every=True)
         assert client.list_collections()["CollectionIds"] == ["staff"]
     assert server.stop() == 0
+
+
+def test_a_database_that_was_killed_is_back_though_nobody_asks(
+    deploy: Callable[..., Any], start: Callable[[Any], Any]
+) -> None:
+    deployment = deploy()
+    server = start(deployment)
+    (first,) = deployment.postgres()
+    with psycopg.connect(host=str(deployment.home / "postgres"), user="postgres", autocommit=True) as connection:
+        waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'LISTEN%')"
+        wait_for(lambda: connection.execute(waiting).fetchone() == (True,))  # its worker, for jobs
+    kill_postgres(deployment, every=True)
+    wait_for(lambda: bool({process.pid for process in deployment.postgres()} - {first.pid}), seconds=15)
+    log = deployment.home / "serve.log"
+    wait_for(lambda: "the worker waits for the database" in log.read_text())
+    assert server.stop() == 0
+    assert "Traceback" not in log.read_text()
 
 
 def test_two_servers_of_one_data_folder_are_as_one(

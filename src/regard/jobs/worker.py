@@ -6,6 +6,7 @@ registers anew.
 """
 
 import asyncio
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from regard.jobs import flow
 from regard.jobs.runner import Runner, pause_s
 from regard.jobs.work import Check, Interrupted
+from regard.log import spare
 from regard.store import queue
 
 _POLL_S = 1.0  # for tasks that are to be tried again; new ones are announced
@@ -69,6 +71,9 @@ class Worker:
         self._thread.join()
 
     def _run(self) -> None:
+        spare("psycopg.pool")
+        for name in ("procrastinate.worker.worker", "procrastinate.utils"):
+            logging.getLogger(name).addFilter(_tells_more)
         with asyncio.Runner() as runner:
             runner.run(self._serve())
 
@@ -107,6 +112,8 @@ class Worker:
             working = asyncio.create_task(_until_stopped(worker))
             beside = [asyncio.create_task(self._wake.wait()), asyncio.create_task(_care(worker, life))]
             await asyncio.wait([working, *beside], return_when=asyncio.FIRST_COMPLETED)
+            if not self._wake.is_set():  # the queue's own connections would wait for it in vain, for half a minute
+                await asyncio.to_thread(self._runner.database.revive)
             worker.stop()  # type: ignore[no-untyped-call]
             await asyncio.wait([working])
             for task in beside:
@@ -115,6 +122,11 @@ class Worker:
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
+
+
+def _tells_more(record: logging.LogRecord) -> bool:
+    """Whether a line of the queue's says more than that the database is away, which the worker says itself."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], procrastinate.exceptions.ConnectorException)
 
 
 async def _until_stopped(worker: QueueWorker) -> None:

@@ -202,6 +202,12 @@ class Database:
         connection.autocommit = True
         return connection
 
+    def revive(self) -> None:
+        """Start the embedded database again if it has died; to do so for another one is its operator's."""
+        if self._embedded is not None and not self._closed:
+            with suppress(RevivalError):  # whoever connects next tries again, and is told
+                self._embedded.revive()
+
     def close(self) -> None:
         """Connections that are out are closed when they come back, and an embedded database is not revived any more."""
         self._closed = True
@@ -253,8 +259,7 @@ class Database:
             except psycopg.OperationalError:
                 if self._embedded is None or self._closed or time.monotonic() + pause > deadline:
                     raise
-            with suppress(RevivalError):  # it will be tried again
-                self._embedded.revive()
+            self.revive()
             time.sleep(pause)
             pause *= 2
 

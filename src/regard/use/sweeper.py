@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from regard.settings import Settings
 from regard.store import deletions, removals
@@ -42,6 +43,8 @@ class Sweeper:
                 self.once(datetime.now(UTC))
             except ScrubError as error:
                 log.warning("not scrubbed", cause=str(error))
+            except OperationalError as error:
+                log.warning("not swept", cause=str(error.orig))
             except Exception:
                 log.exception("not swept")
 

@@ -77,7 +77,7 @@ def faces(engine: FaceEngine, portrait: Picture, console: Console) -> None:
         "mesh": lambda: engine.mesh.find(portrait, found.box, found.keypoints),
         "quality": lambda: quality.quality(portrait, face.keypoints),
         "attributes": lambda: engine.attributes.read(portrait, face.keypoints),
-        "embedding, both views": lambda: engine.embedder.embed(portrait, face.keypoints[None]),
+        "embedding, both views": lambda: engine.embedder.embed(portrait, face.keypoints),
     }
     console.print(", ".join(f"{name} {milliseconds(step):.1f} ms" for name, step in steps.items()))
 

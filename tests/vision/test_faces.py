@@ -51,6 +51,16 @@ def test_landmarks_lie_where_their_names_say(engine: FaceEngine, obama: Picture)
     assert np.allclose(_point(face, "eyeLeft"), _point(face, "leftPupil"))
 
 
+def test_faces_of_one_picture_are_seen_as_one_by_one(engine: FaceEngine, portraits: dict[str, Picture]) -> None:
+    picture = np.hstack([np.asarray(cv2.resize(one, (360, 480)), np.uint8) for one in portraits.values()])
+    found = engine.detect(picture)
+    assert len(found) == len(portraits) > 2
+    together = engine.describe(picture, found, EVERYTHING)
+    alone = [engine.describe(picture, [detection], EVERYTHING)[0] for detection in found]
+    assert [repr(face) for face in together] == [repr(face) for face in alone]
+    assert np.array_equal(engine.embed(picture, together), [engine.embed(picture, [face])[0] for face in alone])
+
+
 def test_landmarks_agree_with_the_detector(engine: FaceEngine, portraits: dict[str, Picture]) -> None:
     for picture in portraits.values():
         face = _main(engine, picture)

@@ -20,6 +20,7 @@ from regard.vision.geometry import Box, resize
 from regard.vision.models import DetectorDescription, ModelError
 from regard.vision.planes import LEVELS, planes
 from regard.vision.session import CPU, Session
+from regard.vision.spreading import Spreader
 
 MAX_FACES = 100  # DetectFaces and IndexFaces answer for the 100 largest
 
@@ -91,6 +92,7 @@ class Detector:
         take the sizes described, or lacks an output.
         """
         self._description = description
+        self._spreader = Spreader(threads, "detector")
         self._levels = (LEVELS - np.array(description.mean, np.float32)[:, None]) * np.float32(description.scale)
         sizes = sorted(description.sizes, reverse=True)
         try:
@@ -108,7 +110,7 @@ class Detector:
             ]
             self._sessions = dict(zip(sizes, sessions, strict=True))
             for size in sizes:
-                self._run(np.zeros((size, size, 3), np.uint8), size)
+                self._run(_View(np.zeros((size, size, 3), np.uint8), 0, 1.0, size))
         except (RuntimeError, KeyError, ValueError) as error:
             problem = f"it has no output {error}" if isinstance(error, KeyError) else error
             raise ModelError(
@@ -159,11 +161,10 @@ class Detector:
 
     def _look(self, image: NDArray[np.uint8], sizes: Sequence[int]) -> Rows:
         """What is found at these sizes, from fine to coarse, in pixels of `image`."""
+        views = list(_views(image, sizes))
         found: list[Rows] = []
         finer = 0.0
-        for view in _views(image, sizes):
-            rows = self._run(view.pixels, view.size)
-            rows[:, :_SCORE] = (rows[:, :_SCORE] - view.border) / view.scale
+        for view, rows in zip(views, self._spreader.each(self._run, views), strict=True):
             sides = np.maximum(rows[:, 2] - rows[:, 0], rows[:, 3] - rows[:, 1])
             if found:
                 rows[sides * finer < _FINE_LIMIT, _PRIORITY] -= _PREFERENCE
@@ -171,9 +172,9 @@ class Detector:
             finer = view.scale
         return _suppress(np.concatenate(found), self._description.overlap)
 
-    def _run(self, pixels: NDArray[np.uint8], size: int) -> Rows:
-        """What the network finds in `pixels`, RGB and at most `size` long, before suppression."""
-        description = self._description
+    def _run(self, view: "_View") -> Rows:
+        """What the network finds in a view, in pixels of the whole picture, before suppression."""
+        description, pixels, size = self._description, view.pixels, view.size
         height, width = pixels.shape[:2]
         stride = max(description.strides)
         down = -height % stride if description.any_size else size - height
@@ -183,12 +184,14 @@ class Detector:
         blob = planes(pixels, self._levels, bgr=description.colour == "bgr")
         session = self._sessions[size]
         outputs = dict(zip(session.outputs, session.run(blob), strict=True))
-        return _DECODERS[description.format](outputs, (height + down, width + right), description)
+        rows = _DECODERS[description.format](outputs, (height + down, width + right), description)
+        rows[:, :_SCORE] = (rows[:, :_SCORE] - view.border) / view.scale
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """The picture, `scale` times as large, with `border` empty pixels around."""
+    """The picture, `scale` times as large, with `border` empty pixels around; RGB, at most `size` long."""
 
     pixels: NDArray[np.uint8]
     border: int

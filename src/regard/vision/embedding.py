@@ -84,25 +84,17 @@ class Embedder:
         self.dimension: int = output.shape[1]
 
     def embed(self, image: NDArray[np.uint8], keypoints: NDArray[Any]) -> NDArray[np.float32]:
-        """Embeddings float32 [n, dimension] of length 1 for n faces.
+        """The embedding float32 [dimension] of length 1 of a face.
 
-        `image` is RGB [h, w, 3]; `keypoints` [n, 5, 2] are the detector's points in pixels. With `flip` in
+        `image` is RGB [h, w, 3]; `keypoints` [5, 2] are the detector's points in pixels. With `flip` in
         the description an embedding is the mean of the face's and its mirror image's.
         """
-        faces = [self._embed(self.crop(image, points)) for points in keypoints]
-        return np.array(faces, np.float32).reshape(-1, self.dimension)
-
-    def crop(self, image: NDArray[np.uint8], keypoints: NDArray[Any]) -> NDArray[np.uint8]:
-        """The aligned crop [size, size, 3] that the network sees of the face with `keypoints` [5, 2]."""
-        return align(image, keypoints, self._template, self._description.size)
-
-    def _embed(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+        crop = align(image, keypoints, self._template, self._description.size)
         pixels = crop if self._description.colour == "rgb" else crop[:, :, ::-1]
         view = (pixels.transpose(2, 0, 1).astype(np.float32) - self._mean) * np.float32(self._description.scale)
         views = np.stack([view, view[:, :, ::-1]][: self._views])
         (output,) = self._session.run(views)
-        total = normalised(output).sum(0)
-        return normalised(total)
+        return normalised(normalised(output).sum(0))
 
 
 def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

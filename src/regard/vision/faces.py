@@ -5,7 +5,7 @@ module.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from regard.vision.models import DetectorDescription, EmbedderDescription, Model
 from regard.vision.pose import Pose
 from regard.vision.quality import Quality
 from regard.vision.similarity import UNCALIBRATED, Similarity, load_calibration
+from regard.vision.spreading import Spreader
 
 SFACE = "sface-1.0"
 PRESENT = 0.5  # the mesh network's probability of a face, below which its points are worse than five keypoints
@@ -73,6 +74,7 @@ class FaceEngine:
     embedder: Embedder
     comparison: Comparison
     similarity: Similarity
+    spreader: Spreader = field(repr=False)
 
     @classmethod
     def load(cls, settings: Settings, *, calibrated: bool = True) -> "FaceEngine":
@@ -101,6 +103,7 @@ class FaceEngine:
                 embedder,
                 comparison,
                 similarity,
+                Spreader(settings.threads, "faces"),
             )
         except RuntimeError as error:
             raise ModelError(f"a network cannot be read, see `regard models verify`: {error}") from error
@@ -120,7 +123,7 @@ class FaceEngine:
         `wanted` are names of Rekognition's `Attribute` other than ALL and DEFAULT, else `KeyError`.
         """
         asked = [ATTRIBUTES[name] for name in sorted(wanted)]
-        return [self._describe(image, detection, asked) for detection in detections]
+        return self.spreader.each(lambda detection: self._describe(image, detection, asked), detections)
 
     def find(self, image: NDArray[np.uint8], wanted: frozenset[str], limit: int | None = None) -> list[Face]:
         """The faces in a picture, the largest first and at most `limit`, each described with what is `wanted`."""
@@ -131,10 +134,12 @@ class FaceEngine:
 
         A `Face` spares finding its mesh again.
         """
-        points = [
-            face.keypoints if isinstance(face, Face) else _keypoints(face, self._find(image, face)) for face in faces
-        ]
-        return self.embedder.embed(image, np.array(points, np.float32).reshape(-1, 5, 2))
+
+        def embed(face: Detection | Face) -> NDArray[np.float32]:
+            points = face.keypoints if isinstance(face, Face) else _keypoints(face, self._find(image, face))
+            return self.embedder.embed(image, points)
+
+        return np.array(self.spreader.each(embed, faces), np.float32).reshape(-1, self.embedder.dimension)
 
     def compare(self, probes: NDArray[np.float32], references: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores [n, m] of embeddings [n, d] with embeddings [m, d]; `similarity` says what they mean."""

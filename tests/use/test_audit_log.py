@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +35,7 @@ from regard.use.keys import Principal
 from regard.use.seal import Sealer
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_S = 30
 WRITER = """
 import base64, sys
 from sqlalchemy.engine import make_url
@@ -73,6 +76,55 @@ def test_concurrent_callers_get_one_chain(database: Database, audit_log: AuditLo
     assert [record["seq"] for record in said] == sorted(seqs)
     assert all(one["ts"] <= other["ts"] for one, other in itertools.pairwise(said))
     assert verdict(audit_log).good
+
+
+@pytest.fixture
+def patient(database: Database, sealer: Sealer, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditLog]:
+    """A log on a machine with one core, whose records wait for others for as long as any test."""
+    monkeypatch.setattr("regard.use.audit.log._COMPANY_S", 3600.0)
+    log = AuditLog(database, sealer, cores=1)
+    yield log
+    log.close()
+
+
+def transactions(database: Database) -> list[int]:
+    """Which transaction each record was written in, the first one first."""
+    with database.read() as connection:
+        return list(connection.exec_driver_sql("SELECT xmin::text::bigint FROM audit_records ORDER BY seq").scalars())
+
+
+def test_records_of_requests_that_keep_the_cores_busy_share_a_transaction(
+    database: Database, patient: AuditLog
+) -> None:
+    with ExitStack() as requests_at_work, ThreadPoolExecutor() as threads:
+        for _ in range(4):
+            requests_at_work.enter_context(patient.expected())
+        waiting = [threads.submit(patient.record, "request", op="DetectFaces") for _ in range(3)]
+        assert sorted(record.result(PATIENCE_S) for record in waiting) == [1, 2, 3]
+    assert len(set(transactions(database))) == 1
+
+
+def test_a_record_does_not_wait_where_a_core_has_nothing_else_to_do(database: Database, patient: AuditLog) -> None:
+    with ThreadPoolExecutor() as threads:
+        with patient.expected():
+            assert threads.submit(patient.record, "request", op="DetectFaces").result(PATIENCE_S) == 1
+        with patient.expected(), patient.expected():
+            assert threads.submit(patient.record, "request", op="DetectFaces").result(PATIENCE_S) == 2
+        with ExitStack() as requests_at_work:
+            for _ in range(5):
+                requests_at_work.enter_context(patient.expected())
+            waiting = threads.submit(patient.record, "request", op="DetectFaces")
+            assert not wait([waiting], 0.1).done
+        assert waiting.result(PATIENCE_S) == 3  # once the others are gone
+    assert len(set(transactions(database))) == 3
+
+
+def test_a_record_waits_for_a_moment_only(database: Database, sealer: Sealer) -> None:
+    with closing(AuditLog(database, sealer, cores=1)) as log, ExitStack() as requests_at_work:
+        for _ in range(100):
+            requests_at_work.enter_context(log.expected())
+        with ThreadPoolExecutor() as threads:
+            assert threads.submit(log.record, "request", op="DetectFaces").result(PATIENCE_S) == 1
 
 
 def test_processes_on_one_database_take_turns(database: Database) -> None:

@@ -136,7 +136,15 @@ def _services(chosen: Settings) -> "Services":
         sealer, database = open_database()
         gallery = Gallery(database, None if chosen.gallery_memory is None else chosen.gallery_memory << 20)
         gallery.keep_tidy()
-        return Services(chosen, database, sealer, vision, gallery, ObjectStore(chosen), AuditLog(database, sealer))
+        return Services(
+            chosen,
+            database,
+            sealer,
+            vision,
+            gallery,
+            ObjectStore(chosen),
+            AuditLog(database, sealer, cores=chosen.threads),
+        )
 
 
 def _worker(services: "Services", at_once: int, elsewhere: "Elsewhere | None" = None) -> "Worker":

@@ -1,8 +1,9 @@
 """Appending to the audit log.
 
 Calls that come at the same time share a transaction: whoever is first commits for all that wait behind (group
-commit), and nobody returns before the records are on disk. Servers that share a database take turns at the lock of
-the chain's head.
+commit), and nobody returns before the records are on disk. Where requests keep every core busy the first waits a moment
+for others, since a transaction takes as much of a core for one record as for several. Servers that share a database
+take turns at the lock of the chain's head.
 
 A request that may change something is announced first, by an *intent*. While its process lives, it will say how that
 ended, in an *outcome*. The intents of a process that was killed are closed by whoever starts next, with
@@ -10,10 +11,11 @@ ended, in an *outcome*. The intents of a process that was killed are closed by w
 """
 
 import hmac
+import math
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -30,6 +32,7 @@ from regard.use.audit.pseudonyms import Pseudonyms
 from regard.use.seal import Sealer
 
 INTENT, OUTCOME, INTERRUPTED, REQUEST = "intent", "outcome", "interrupted", "request"
+_COMPANY_S = 0.01  # the longest that a record waits for others
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
@@ -59,10 +62,11 @@ class AuditLog:
     """The audit log of a deployment. Safe to use from many threads and processes.
 
     `record` writes in a transaction of its own, `write` in the caller's, so that an effect and its record are there
-    together or not at all. Both return the record's `seq`.
+    together or not at all. Both return the record's `seq`. `cores` are those of this machine that requests which are
+    `expected` to be recorded keep busy; without, no record waits for others.
     """
 
-    def __init__(self, database: Database, sealer: Sealer, clock: Clock = _now) -> None:
+    def __init__(self, database: Database, sealer: Sealer, clock: Clock = _now, *, cores: float = math.inf) -> None:
         self.database = database
         self.sealer = sealer
         self.pseudonyms = Pseudonyms(sealer)
@@ -74,7 +78,10 @@ class AuditLog:
         self._connection: Connection | None = None
         self._direct: Direct | None = None  # on the connection, for what every request appends
         self._head: Head | None = None  # of the log, when this process last appended to it
-        self._mutex = threading.Lock()  # of the list of those who wait
+        self._cores = cores
+        self._mutex = threading.Lock()  # of the list of those who wait, and of how many are expected
+        self._company = threading.Condition(self._mutex)
+        self._expected = 0
         self._turn = threading.Lock()  # to commit; guards the connection and the head
         self._waiting: list[_Entry] = []
 
@@ -83,8 +90,10 @@ class AuditLog:
         entry = _Entry(event, records.checked({**(facts or {}), **more}))
         with self._mutex:
             self._waiting.append(entry)
+            self._tell_who_waits()
         with self._turn:
             if not entry.done:  # else it was committed with those before
+                self._wait_for_company()
                 self._commit()
         if entry.error is not None:
             raise AuditError(f"the audit log cannot be written: {entry.error}") from entry.error
@@ -101,6 +110,18 @@ class AuditLog:
         under = raw(connection)
         self._append(under, stored.locked_head(under), [entry])
         return entry.seq
+
+    @contextmanager
+    def expected(self) -> Iterator[None]:
+        """A request that will be recorded is at work in the block."""
+        with self._mutex:
+            self._expected += 1
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._expected -= 1
+                self._tell_who_waits()
 
     def digest(self, data: bytes) -> str:
         """The keyed digest that stands for an input: equal for equal bytes, and nothing without the master key."""
@@ -124,6 +145,19 @@ class AuditLog:
         """Let go of the connection."""
         with self._turn:
             self._disconnect()
+
+    def _wait_for_company(self) -> None:
+        """Wait for other records for a moment, unless a core would have nothing to do meanwhile; the turn is held."""
+        with self._company:
+            self._company.wait_for(self._leaves_cores_idle, _COMPANY_S)
+
+    def _tell_who_waits(self) -> None:
+        if self._leaves_cores_idle():
+            self._company.notify()
+
+    def _leaves_cores_idle(self) -> bool:
+        """Whether fewer requests are at work than there are cores, or just as many."""
+        return self._expected - len(self._waiting) <= self._cores
 
     def _commit(self) -> None:
         """Append everything that waits."""

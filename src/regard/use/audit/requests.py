@@ -49,12 +49,13 @@ def recording(log: AuditLog, call: Call, answered: Callable[[Exception], Service
 
     Raises AuditError where that cannot be written, for what goes unrecorded must not be answered.
     """
-    try:
-        yield
-    except Exception as error:
-        conclude(log, call, answered(error).code)
-        raise
-    conclude(log, call)
+    with log.expected():
+        try:
+            yield
+        except Exception as error:
+            conclude(log, call, answered(error).code)
+            raise
+        conclude(log, call)
 
 
 def announced(log: AuditLog, call: Call, handler: Handler) -> Handler:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import psutil
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from rich.console import Console
 from rich.table import Table
 
@@ -48,6 +48,8 @@ TURNS = 5
 WARM_UP, WARM_UP_S = 3, 0.1
 AHEAD = 250  # requests that are made before a load where no two are alike
 FILLED, SEARCHED = "filled", "searched"  # collections
+GROUP = "group"  # a picture of twelve faces
+PORTRAITS = ("obama", "obama2", "obama3", "biden", "hopper", "astronaut")
 NOTHING: frozenset[str] = frozenset()
 
 
@@ -113,6 +115,7 @@ SCENARIOS = (
         lambda picture, n: _image(picture, n) | {"CollectionId": SEARCHED, "MaxFaces": 10},
         _embed,
     ),
+    Scenario("IndexFaces, 12 faces", "IndexFaces", _enrolment, _embed, GROUP, HD),
     Scenario("DetectLabels", "DetectLabels", _image, lambda e, data: labels.find(e, decode(data)), widths=HD),
     Scenario(
         "DetectModerationLabels",
@@ -160,18 +163,27 @@ class Measured:
 
 
 def photo(width: int, photos: dict[str, Path], name: str = "obama2") -> bytes:
-    """A JPEG of that width and at most three quarters of it in height: part of a real photo, scaled.
+    """A JPEG of that width and at most three quarters of it in height: part of a real photo, scaled, or a `GROUP`.
 
     At 1280 pixels it is 720 high, as a video's frame is.
     """
-    image = Image.open(photos[name]).convert("RGB")
-    shape = 9 / 16 if width == 1280 else 3 / 4
+    image = group(photos) if name == GROUP else Image.open(photos[name]).convert("RGB")
+    shape = 9 / 16 if width == 1280 and name != GROUP else 3 / 4
     top = image.height // 10 if image.height > image.width * shape else 0
     image = image.crop((0, top, image.width, min(image.height, top + round(image.width * shape))))
     image = image.resize((width, round(width * image.height / image.width)), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
+
+
+def group(photos: dict[str, Path], side: int = 320) -> Image.Image:
+    """Three rows of four portraits."""
+    image = Image.new("RGB", (4 * side, 3 * side))
+    for place, name in enumerate(2 * PORTRAITS):
+        portrait = ImageOps.fit(Image.open(photos[name]).convert("RGB"), (side, side), centering=(0.5, 0.2))
+        image.paste(portrait, (place % 4 * side, place // 4 * side))
+    return image
 
 
 def load(work: Callable[[], object], clients: int) -> Measured:

@@ -87,7 +87,7 @@ def _serve(chosen: Settings, cluster: AbstractContextManager[None], *, local_dat
                 vision,
                 RemoteGallery(database, handles["gallery"]),
                 ObjectStore(chosen),
-                AuditLog(database, sealer, cores=chosen.threads),
+                AuditLog(database, sealer),
             )
             tell(f"serving on {chosen.endpoint}")
             share = chosen.cluster_threads * chosen.cluster_share

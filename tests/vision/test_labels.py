@@ -1,6 +1,5 @@
 """How the findings of several networks become one list of labels."""
 
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
@@ -123,8 +122,7 @@ def read(path: Path) -> np.ndarray:
 
 def seen_in(engines: Engines, image: np.ndarray, thing: Instance) -> dict[str, float]:
     """What faces show if only that thing were seen."""
-    with ThreadPoolExecutor(1) as pool:
-        return faces(engines.faces, image, small_faces(engines.faces, image), [thing], pool)
+    return faces(engines.faces, image, small_faces(engines.faces, image), [thing])
 
 
 def test_a_face_counts_only_in_a_person(engines: Engines, photos: dict[str, Path]) -> None:

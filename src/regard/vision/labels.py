@@ -8,7 +8,7 @@ of thing, they are held against each other: `believed` and `faces` say how.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -73,7 +73,7 @@ def find(engines: "Engines", image: NDArray[np.uint8]) -> list[Label]:
         reading = pool.submit(engines.tags.read, image)
         detections = pool.submit(small_faces, engines.faces, image)
         things = engines.objects.detect(image, tiles=engines.settings.tiles)
-        seen = faces(engines.faces, image, detections.result(), things, pool)
+        seen = faces(engines.faces, image, detections.result(), things)
         if text.result():
             seen["text:text"] = text.result()
         return merge(things, believed(reading.result().tags, things), seen)
@@ -143,7 +143,6 @@ def faces(
     image: NDArray[np.uint8],
     detections: Sequence[Detection],
     things: Sequence[objects.Instance],
-    pool: Executor,
 ) -> dict[str, float]:
     """Probabilities, 0–1, of what faces show of the picture: `face:face`, and what the largest of them wear.
 
@@ -153,8 +152,7 @@ def faces(
     boxes = people(things)
     found = [face for face in detections if any(_holds(box, face.box) for box in boxes)]
     seen = {"face:face": max(face.confidence for face in found) / 100} if found else {}
-    wanted = frozenset(ATTRIBUTES)
-    for (face,) in pool.map(lambda detection: engine.describe(image, [detection], wanted), found[:_FACES_READ]):
+    for face in engine.describe(image, found[:_FACES_READ], frozenset(ATTRIBUTES)):
         for field in ATTRIBUTES.values():
             answer = getattr(face, field)
             percent = answer.confidence if answer.value else 100 - answer.confidence

@@ -6,7 +6,6 @@ unless the picture is another, and faces only while people are seen.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,5 +48,4 @@ class LabelWatcher:
 
     def _look_at_faces(self, image: NDArray[np.uint8], things: Sequence[Instance]) -> dict[str, float]:
         engine = self._engines.faces
-        with ThreadPoolExecutor(1) as pool:
-            return labels.faces(engine, image, labels.small_faces(engine, image), things, pool)
+        return labels.faces(engine, image, labels.small_faces(engine, image), things)

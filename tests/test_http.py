@@ -1,4 +1,4 @@
-"""Heads of requests have an end: of bytes and of time."""
+"""Heads of requests have an end: of bytes and of time. Answers go out whole."""
 
 import socket
 import threading
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
 import pytest
@@ -46,10 +47,23 @@ def port(request: pytest.FixtureRequest) -> Iterator[int]:
         yield number
 
 
+class _Noted(BoundedHttp):
+    """Keeps what is written to connections, piece by piece."""
+
+    def __init__(self, *arguments: Any, pieces: list[bytes], **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._pieces = pieces
+
+    def connection_made(self, transport: Any) -> None:
+        noted = Mock(wraps=transport)
+        noted.write = lambda data: (self._pieces.append(data), transport.write(data))
+        super().connection_made(noted)
+
+
 @contextmanager
-def served(application: Any, patience_s: float) -> Iterator[int]:
+def served(application: Any, patience_s: float, speaking: Any = BoundedHttp) -> Iterator[int]:
     """The port of a server."""
-    protocol: Any = partial(BoundedHttp, patience_s=patience_s)
+    protocol: Any = partial(speaking, patience_s=patience_s)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(application, http=protocol, log_level="critical", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -132,3 +146,29 @@ def test_who_works_on_an_answer_does_not_write_it_to_a_connection_that_was_ended
             time.sleep(0.05)
     assert late.answers
     assert late.failures == []
+
+
+async def _slow_body(scope: Any, receive: Any, send: Any) -> None:
+    """Begins an answer, and ends it once the client says so."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await receive()
+    await receive()
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def test_an_answer_is_written_at_once() -> None:
+    """A server that is killed after the head alone would leave boto3 with an empty answer, which it takes for one."""
+    pieces: list[bytes] = []
+    with served(PlainTextResponse("ok"), 60, partial(_Noted, pieces=pieces)) as port:
+        answer(port, GOOD, GOOD, HEAD + b"\r\n")
+    assert [piece[:12] + piece[-6:] for piece in pieces] == 3 * [b"HTTP/1.1 200\r\n\r\nok"]
+
+
+def test_a_head_does_not_wait_for_a_body_that_takes_long_or_does_not_come() -> None:
+    with served(_slow_body, 60) as port, socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(GOOD)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    with served(PlainTextResponse("ok"), 60) as port:
+        received = answer(port, b"HEAD / HTTP/1.1\r\nHost: regard\r\nConnection: close\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.endswith(b"\r\n\r\n")

@@ -2,10 +2,11 @@
 
 Neither uvicorn nor the parser that it uses bounds the address, the headers or the trailers of a request, which anybody
 can send, or sets a time for them. Nor does it ask whether a connection has been closed meanwhile before it writes an
-answer to it, which uvloop takes for a mistake.
+answer to it, which uvloop takes for a mistake. And it writes the head of an answer by itself: were the server killed
+then, boto3 would take a head with status 200 for an answer with nothing in it, and not try again.
 """
 
-from asyncio import BaseTransport, TimerHandle, Transport
+from asyncio import AbstractEventLoop, BaseTransport, TimerHandle, Transport
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -18,18 +19,32 @@ class HeadTooLarge(Exception):
     """An address, headers and trailers of more than `MAX_HEAD_BYTES`."""
 
 
-class WhileOpen:
-    """A transport to which nothing is written once it closes."""
+class Whole:
+    """A transport that passes the head of an answer on together with what follows it at once, and nothing once it
+    closes."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, transport: Transport, loop: AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._head = b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(data)
+        if not self._head and data.startswith(b"HTTP/"):
+            self._head = data
+            self._loop.call_soon(self._flush)  # if nothing follows
+        else:
+            self._flush(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self, data: bytes = b"") -> None:
+        head, self._head = self._head, b""
+        if (head or data) and not self._transport.is_closing():
+            self._transport.write(head + data)
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -46,7 +61,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._patience_s = patience_s
 
     def connection_made(self, transport: BaseTransport) -> None:
-        super().connection_made(WhileOpen(transport))  # type: ignore[arg-type]
+        super().connection_made(Whole(transport, self.loop))  # type: ignore[arg-type]
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -55,9 +55,11 @@ class _Noted(BoundedHttp):
         self._pieces = pieces
 
     def connection_made(self, transport: Any) -> None:
-        noted = Mock(wraps=transport)
-        noted.write = lambda data: (self._pieces.append(data), transport.write(data))
-        super().connection_made(noted)
+        def write(data: bytes) -> None:
+            self._pieces.append(data)
+            transport.write(data)
+
+        super().connection_made(Mock(wraps=transport, write=write))
 
 
 @contextmanager

@@ -44,6 +44,29 @@ def test_work_that_spreads_itself_does_not_wait_for_ever() -> None:
     ]
 
 
+def test_what_is_offered_is_done_by_a_helper_or_else_by_who_offers_it() -> None:
+    spreader, begun, end = Spreader(2, "test"), threading.Event(), threading.Event()
+
+    def help_until_the_end() -> threading.Thread:
+        begun.set()
+        assert end.wait(PATIENCE_S)
+        return threading.current_thread()
+
+    helped, left = spreader.offer(help_until_the_end), spreader.offer(threading.current_thread)
+    assert begun.wait(PATIENCE_S)
+    assert left.made() is threading.current_thread()
+    end.set()
+    assert helped.made() is not threading.current_thread()
+    assert Spreader(1, "alone").offer(threading.current_thread).made() is threading.current_thread()
+
+
+def test_the_error_of_what_is_offered_is_raised_to_who_comes_for_it() -> None:
+    for threads in (1, 2):
+        failing = Spreader(threads, "test").offer(int, "x")
+        with pytest.raises(ValueError, match="x"):
+            failing.made()
+
+
 @pytest.mark.parametrize("bad", range(6))
 def test_the_error_of_any_item_is_raised(bad: int) -> None:
     def work(item: int) -> None:

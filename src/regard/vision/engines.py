@@ -22,6 +22,7 @@ from regard.vision.moderation import Moderator
 from regard.vision.objects import ObjectEngine
 from regard.vision.session import DeviceUnavailable, require
 from regard.vision.shots import ShotDetector
+from regard.vision.spreading import Spreader
 from regard.vision.tags import Tagger
 from regard.vision.text import TextReader
 
@@ -51,6 +52,7 @@ class Engines:
             raise ModelError(str(error)) from error
         cv2.setNumThreads(settings.threads)  # of one resize; OpenCV would take all cores of the machine
         self.settings = settings
+        self.spreader = Spreader(settings.threads, "engines")  # of what is asked of several engines at once
         self._loaded: dict[Callable[[Settings], Any], Any] = {}
         self._loading = threading.RLock()
 

@@ -7,7 +7,6 @@ heads and hands it is said that they are seen, and nothing of what they wear.
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
@@ -25,6 +24,7 @@ from regard.vision.geometry import ARCFACE_POINTS, Box, similarity_transform
 from regard.vision.masks import MaskNetwork
 from regard.vision.models import Curve, ModelError
 from regard.vision.objects import ObjectEngine
+from regard.vision.spreading import Spreader
 
 MAX_PERSONS = 15  # DetectProtectiveEquipment answers for as many
 LEAST = 50.0  # percent, below which neither person nor part is told of
@@ -113,7 +113,7 @@ class EquipmentEngine:
     bodies: BodyNetwork
     masks: MaskNetwork
     calibration: Mapping[str, Curve] = field(repr=False)
-    pool: ThreadPoolExecutor = field(repr=False)
+    spreader: Spreader = field(repr=False)
 
     @classmethod
     def load(cls, settings: Settings, faces: FaceEngine, objects: ObjectEngine) -> Self:
@@ -132,19 +132,18 @@ class EquipmentEngine:
             masks = MaskNetwork(models.path("face_mask", cache), threads=threads, device=device, cache=compiled)
         except RuntimeError as error:
             raise ModelError(f"a network cannot be read, see `regard models verify`: {error}") from error
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="equipment")
-        return cls(faces, objects, bodies, masks, calibration, pool)
+        return cls(faces, objects, bodies, masks, calibration, Spreader(threads, "equipment"))
 
     def look(self, image: NDArray[np.uint8]) -> list[Person]:
         """The people in `image`, uint8 RGB [h, w, 3], the largest first, at most 15."""
-        faces = self.pool.submit(self.faces.detect, image)
-        bodies = self.pool.submit(self.bodies.find, image)
+        faces = self.spreader.offer(self.faces.detect, image)
+        bodies = self.spreader.offer(self.bodies.find, image)
         things = [thing for thing in self.objects.detect(image) if thing.class_name == "person"]
-        poses = [(body, self._percent("person", body.score)) for body in bodies.result()]
+        poses = [(body, self._percent("person", body.score)) for body in bodies.made()]
         people = united([Found(thing.box, 100 * thing.score) for thing in things], poses)
-        people = with_faces(people, faces.result(), (image.shape[1], image.shape[0]))
+        people = with_faces(people, faces.made(), (image.shape[1], image.shape[0]))
         people = sorted((found for found in people if found.confidence >= LEAST), key=lambda found: -found.box.area)
-        return list(self.pool.map(lambda found: self._person(image, found), people[:MAX_PERSONS]))
+        return self.spreader.each(lambda found: self._person(image, found), people[:MAX_PERSONS])
 
     def people(self, image: NDArray[np.uint8], faces: Sequence[Detection]) -> list[Found]:
         """The people in `image`, uint8 RGB [h, w, 3], by their poses and these `faces` of it alone.

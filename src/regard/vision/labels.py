@@ -8,7 +8,6 @@ of thing, they are held against each other: `believed` and `faces` say how.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -68,15 +67,15 @@ def find(engines: "Engines", image: NDArray[np.uint8]) -> list[Label]:
 
     Raises `models.ModelError`.
     """
-    with ThreadPoolExecutor(3) as pool:
-        text = pool.submit(engines.text.glance, image)
-        reading = pool.submit(engines.tags.read, image)
-        detections = pool.submit(small_faces, engines.faces, image)
-        things = engines.objects.detect(image, tiles=engines.settings.tiles)
-        seen = faces(engines.faces, image, detections.result(), things)
-        if text.result():
-            seen["text:text"] = text.result()
-        return merge(things, believed(reading.result().tags, things), seen)
+    text = engines.spreader.offer(engines.text.glance, image)
+    reading = engines.spreader.offer(engines.tags.read, image)
+    detections = engines.spreader.offer(small_faces, engines.faces, image)
+    things = engines.objects.detect(image, tiles=engines.settings.tiles)
+    seen = faces(engines.faces, image, detections.made(), things)
+    tags = believed(reading.made().tags, things)
+    if words := text.made():
+        seen["text:text"] = words
+    return merge(things, tags, seen)
 
 
 def believed(tags: Sequence[Tag], things: Sequence[objects.Instance]) -> list[Tag]:

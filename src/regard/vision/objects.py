@@ -8,8 +8,8 @@ also looks at the picture's mirror image: what is found in all four looks is the
 
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -22,6 +22,7 @@ from regard.vision.fusion import Found, fuse, suppress
 from regard.vision.geometry import Box, resize
 from regard.vision.models import ModelError
 from regard.vision.session import CPU, Session
+from regard.vision.spreading import Spreader
 
 # fmt: off
 COCO_CLASSES = (
@@ -118,7 +119,7 @@ class ObjectEngine:
         self._calibration: Mapping[str, tuple[float, float]] = json.loads(
             (models.WEIGHTS / "objects" / "calibration.json").read_text("utf-8")
         )["platt"]
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="objects")
+        self._spreader = Spreader(threads, "objects")
 
     @classmethod
     def load(cls, settings: Settings) -> Self:
@@ -153,12 +154,17 @@ class ObjectEngine:
         looks = [[whole, *(_tiles(width, height) if tiles else ())]]
         if mirrored:
             looks.append([replace(whole, mirrored=True)])
-        found = [
-            [self._pool.submit(_in_view, detector, image, view) for view in views]
-            for detector in self._detectors
+        parts = iter(
+            self._spreader.each(
+                lambda part: _in_view(part[0], image, part[1]),
+                [(detector, view) for detector in self._detectors for views in looks for view in views],
+            )
+        )
+        return [
+            suppress(Found.join(list(islice(parts, len(views)))), _SUPPRESS, _FOUND)
+            for _ in self._detectors
             for views in looks
         ]
-        return [suppress(Found.join([part.result() for part in parts]), _SUPPRESS, _FOUND) for parts in found]
 
     def _probable(self, found: Found, looks: str) -> list[Instance]:
         """What is found with a score of 0.05 or more, once scores are probabilities; `looks` names the calibration."""

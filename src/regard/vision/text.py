@@ -6,7 +6,6 @@ pieces that continue each other become one line. To find text without reading it
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, pairwise
@@ -20,6 +19,7 @@ from regard.settings import Settings
 from regard.vision import models
 from regard.vision.geometry import straighten
 from regard.vision.models import ModelError
+from regard.vision.spreading import Spreader
 from regard.vision.text_detection import Corners, Strip, TextDetector, degrees, sides
 from regard.vision.text_recognition import HEIGHT, LONGEST, Character, TextRecogniser
 
@@ -120,7 +120,7 @@ class TextReader:
     detector: TextDetector
     recogniser: TextRecogniser
     calibration: Calibration
-    _workers: ThreadPoolExecutor
+    _spreader: Spreader
 
     @classmethod
     def load(cls, settings: Settings) -> Self:
@@ -132,7 +132,7 @@ class TextReader:
                 TextDetector(models.path("text_detection", cache), threads=threads, device=device, cache=compiled),
                 TextRecogniser(models.path("text_recognition", cache), threads=threads, device=device, cache=compiled),
                 Calibration.load(models.WEIGHTS / "text_recognition" / "calibration.json"),
-                ThreadPoolExecutor(threads, "text"),
+                Spreader(threads, "text"),
             )
         except Exception as error:  # whatever OpenVINO or ONNX find wrong
             raise ModelError(f"a network cannot be read, see `regard models verify`: {error}") from error
@@ -167,7 +167,7 @@ class TextReader:
         words: list[list[Word]] = []
         left = MAX_WORDS
         for part in _parts(self.find(image) if strips is None else strips, MAX_WORDS // 4):
-            for found in self._workers.map(words_in, part):
+            for found in self._spreader.each(words_in, part):
                 words.append(found[:left])
                 left -= len(words[-1])
             if left == 0:

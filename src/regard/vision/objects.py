@@ -7,9 +7,9 @@ also looks at the picture's mirror image: what is found in all four looks is the
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -154,17 +154,13 @@ class ObjectEngine:
         looks = [[whole, *(_tiles(width, height) if tiles else ())]]
         if mirrored:
             looks.append([replace(whole, mirrored=True)])
-        parts = iter(
-            self._spreader.each(
-                lambda part: _in_view(part[0], image, part[1]),
-                [(detector, view) for detector in self._detectors for views in looks for view in views],
-            )
-        )
-        return [
-            suppress(Found.join(list(islice(parts, len(views)))), _SUPPRESS, _FOUND)
-            for _ in self._detectors
-            for views in looks
-        ]
+
+        def found(look: tuple[_Detector, Sequence[_View]]) -> Found:
+            detector, views = look
+            parts = self._spreader.each(partial(_in_view, detector, image), views)
+            return suppress(Found.join(parts), _SUPPRESS, _FOUND)
+
+        return self._spreader.each(found, [(detector, views) for detector in self._detectors for views in looks])
 
     def _probable(self, found: Found, looks: str) -> list[Instance]:
         """What is found with a score of 0.05 or more, once scores are probabilities; `looks` names the calibration."""

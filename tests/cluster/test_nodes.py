@@ -1,7 +1,9 @@
-"""A node that is late is begun anew, and nothing of the first attempt is left."""
+"""A node that is late is begun anew; of a first attempt, and of a node that has ended, nothing is left."""
 
 import subprocess
+import time
 
+import psutil
 import pytest
 
 pytest.importorskip("ray")
@@ -50,3 +52,15 @@ def test_a_node_that_never_starts_is_told_of(times: int, reason: str) -> None:
         assert len(start.started) == min(times, nodes.ATTEMPTS)
     finally:
         start.end()
+
+
+def test_what_ray_leaves_of_a_node_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an agent is left by a raylet that Ray kills because it was not done in a second."""
+    raylet = subprocess.Popen(["sh", "-c", "setsid sleep 600 & wait"])
+    node = psutil.Process(raylet.pid)
+    while not (agents := node.children()):
+        time.sleep(0.01)
+    monkeypatch.setattr("ray.shutdown", raylet.kill)
+    nodes._end({node})
+    raylet.wait(5)
+    assert not any(agent.is_running() for agent in agents)

@@ -3,15 +3,14 @@
 What Regard starts has no dashboard, and never writes what is in shared memory to disk: that is pictures.
 """
 
-import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from itertools import count
 
 import psutil
 import ray
@@ -38,8 +37,7 @@ def local(nodes: int, cores: int, store_mb: int) -> Iterator[None]:
     with ExitStack() as stack:
         # A Unix socket's path is short, and so must be the way to it.
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
-        stack.callback(ray.shutdown)
-        _insisting(partial(_head, folder, cores, store_mb))
+        stack.callback(_end, _insisting(partial(_head, folder, cores, store_mb)))
         address = ray.get_runtime_context().gcs_address
         for number in range(1, nodes):
             for _ in range(ATTEMPTS):
@@ -66,25 +64,44 @@ def _head(folder: str, cores: int, store_mb: int) -> None:
     )
 
 
-def _insisting(start: Callable[[], None]) -> None:
-    """A node has half a minute to start, Ray says; a busy machine may need a second attempt.
+def _insisting(start: Callable[[], None]) -> set[psutil.Process]:
+    """A node has half a minute to start, Ray says; a busy machine may need a second attempt. Its processes.
 
     Ray forgets the processes of a node that was late, which would last as long as this one.
     """
-    for _ in range(ATTEMPTS - 1):
+    for attempt in count(1):
         before = _children()
         try:
-            return start()
-        except Exception as error:  # Ray has no other for it
-            if "timed out during startup" not in str(error):
+            start()
+            break
+        except BaseException as error:  # Ray has no class of its own for it
+            _end(_children() - before)
+            if attempt == ATTEMPTS or "timed out during startup" not in str(error):
                 raise
-            ray.shutdown()
-            _kill(_children() - before)
-    return start()
+    return _children() - before
 
 
 def _children() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
+
+
+def _end(head: set[psutil.Process]) -> None:
+    """End the first node, which has these processes, and all that they started.
+
+    A raylet has one second to end, Ray says, and is killed then. Its agents find that out by themselves, and report it
+    to one that has ended, too, which takes them a minute.
+    """
+    processes = _with_descendants(head)
+    ray.shutdown()
+    _kill(processes)
+
+
+def _with_descendants(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
+    found = set()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            found |= {process, *process.children(recursive=True)}
+    return found
 
 
 def _kill(processes: set[psutil.Process]) -> None:
@@ -137,15 +154,16 @@ def _node(address: str, cores: int, store_mb: int) -> Iterator["subprocess.Popen
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # so that Ctrl-C reaches the front alone, which ends its nodes
     )
+    node = psutil.Process(process.pid)
     try:
         yield process
     finally:
+        processes = _with_descendants([node])
         process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(_END_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        _kill(processes)
+        process.wait()
 
 
 def alive() -> int:

@@ -1,23 +1,27 @@
-"""Heads of requests have an end: of bytes and of time. Answers go out whole."""
+"""Heads of requests have an end: of bytes and of time. Answers go out whole, or say where they end."""
 
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 from unittest.mock import Mock
 
 import anyio
+import boto3
 import pytest
 import uvicorn
+from botocore.config import Config
+from botocore.exceptions import ConnectionClosedError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from regard.http import MAX_HEAD_BYTES, BoundedHttp
+from regard.http import MAX_HEAD_BYTES, WHOLE_BYTES, BoundedHttp, framing
 
 
 async def _echo(request: Request) -> PlainTextResponse:
@@ -174,3 +178,62 @@ def test_a_head_does_not_wait_for_a_body_that_takes_long_or_does_not_come() -> N
         received = answer(port, b"HEAD / HTTP/1.1\r\nHost: regard\r\nConnection: close\r\n\r\n")
     assert received.startswith(b"HTTP/1.1 200 ")
     assert received.endswith(b"\r\n\r\n")
+
+
+LONG = {"CollectionIds": ["c" * 100] * (WHOLE_BYTES // 100)}
+
+
+async def _long(scope: Any, receive: Any, send: Any) -> None:
+    body = json.dumps(LONG).encode()
+    headers = [framing(body, scope["http_version"]), (b"content-type", b"application/x-amz-json-1.1")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@contextmanager
+def one_that_answers(part: bytes) -> Iterator[str]:
+    """The address of a server that sends this to one client, and is gone."""
+
+    def send() -> None:
+        with listening.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(part)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=send)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join(30)
+
+
+def collections(endpoint: str) -> Any:
+    """What boto3 makes of an answer to ListCollections."""
+    client = boto3.client(
+        "rekognition",
+        region_name="us-east-1",
+        endpoint_url=endpoint,
+        aws_access_key_id="AKIAIOSFODNN7EXAMPLE",
+        aws_secret_access_key="secret",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    with closing(client):
+        return client.list_collections()
+
+
+def test_boto3_does_not_take_part_of_a_long_answer_for_it() -> None:
+    """As it would one with a length, which it does not count: it would read an answer with nothing in it."""
+    with served(_long, 60) as port:
+        whole = answer(port, b"GET / HTTP/1.1\r\nHost: regard\r\nConnection: close\r\n\r\n")
+    body = whole.index(b"\r\n\r\n") + 4
+    for end in (body, (body + len(whole)) // 2, len(whole) - 5):
+        with one_that_answers(whole[:end]) as endpoint, pytest.raises(ConnectionClosedError):
+            collections(endpoint)
+    with one_that_answers(whole) as endpoint:
+        assert collections(endpoint)["CollectionIds"] == LONG["CollectionIds"]
+
+
+def test_http_1_0_is_told_the_length_of_a_long_answer() -> None:
+    with served(_long, 60) as port:
+        head, _, body = answer(port, b"GET / HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
+    assert b"content-length: %d" % len(body) in head
+    assert json.loads(body) == LONG

@@ -29,6 +29,7 @@ from regard import metrics
 from regard.admission import Admission, SlowClient
 from regard.evaluate import pages
 from regard.exposition import routes as metrics_routes
+from regard.http import framing
 from regard.operations import OPERATIONS
 from regard.operations.context import Context, Handler, Services
 from regard.operations.context import Request as Parameters
@@ -88,14 +89,15 @@ class Aws:
         try:
             response = await self._response(scope, receive, request_id)
         except ClientDisconnect:
-            response = Response(400, [("content-length", "0")], b"")
+            response = Response(400, [], b"")
         except SlowClient:
-            response = Response(408, [("connection", "close"), ("content-length", "0")], b"")
+            response = Response(408, [("connection", "close")], b"")
         except ServiceError as refused:
             self._refusals.count(Kind(refused.code, _client_ip(scope)))
             metrics.REQUESTS.labels(metrics.UNKNOWN, refused.code).inc()
             response = protocol.failure(refused, request_id)
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+        headers.append(framing(response.body, scope["http_version"]))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
 

@@ -13,6 +13,19 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # Ours. AWS clients send about a kilobyte; proxies add some.
 MAX_HEAD_BYTES = 64 * 1024
+WHOLE_BYTES = 8 * 1024
+"""Of a body that surely leaves in one piece: the smallest buffer that Linux gives a connection has 16 kB."""
+
+
+def framing(body: bytes, version: str) -> tuple[bytes, bytes]:
+    """The header that tells where the body of an answer ends: its length, or chunks where it may leave in parts.
+
+    Were the server killed between two parts, boto3 would take the first, with a length that it does not reach, for an
+    answer with nothing in it. That a chunk is missing it sees, and asks again. HTTP/1.0 has no chunks.
+    """
+    if len(body) > WHOLE_BYTES and version != "1.0":
+        return b"transfer-encoding", b"chunked"
+    return b"content-length", str(len(body)).encode()
 
 
 class HeadTooLarge(Exception):

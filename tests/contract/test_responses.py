@@ -209,3 +209,20 @@ def test_a_wrong_error_fails_the_check(
 ) -> None:
     with pytest.raises(AssertionError, match=complaint):
         ask(server, "describe_collection", document, status, code)
+
+
+def test_a_long_answer_comes_in_chunks_and_a_short_one_with_its_length(
+    server: Any, connect: Callable[..., Any]
+) -> None:
+    client, names = connect(), [f"{number}-{uuid.uuid4()}".ljust(255, "c") for number in range(40)]
+    for name in names:
+        client.create_collection(CollectionId=name)
+    long, short = server.post(), server.post(json.dumps({"MaxResults": 1}).encode())
+    for name in names:
+        client.delete_collection(CollectionId=name)
+    assert set(names) <= set(long.body["CollectionIds"])
+    assert long.headers["transfer-encoding"] == "chunked"
+    assert "content-length" not in long.headers
+    assert len(short.body["CollectionIds"]) == 1
+    assert "transfer-encoding" not in short.headers
+    assert int(short.headers["content-length"]) > 255

@@ -51,7 +51,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP response, complete with its content-length."""
+    """An HTTP response, without the header that tells where its body ends."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -99,10 +99,4 @@ def failure(error: ServiceError, request_id: str, headers: Mapping[str, str] = N
 
 
 def _response(status: int, extra: list[tuple[str, str]], body: bytes, request_id: str) -> Response:
-    headers = [
-        ("x-amzn-RequestId", request_id),
-        *extra,
-        ("content-type", CONTENT_TYPE),
-        ("content-length", str(len(body))),
-    ]
-    return Response(status, headers, body)
+    return Response(status, [("x-amzn-RequestId", request_id), *extra, ("content-type", CONTENT_TYPE)], body)

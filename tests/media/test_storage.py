@@ -243,11 +243,13 @@ def test_an_open_object_is_read_like_a_file(store: ObjectStore, long: str, bucke
             to = to - file.tell() if whence == io.SEEK_CUR else to
             assert file.seek(to, whence) == memory.seek(to, whence)
             size = int(places.integers(1, 100_000))
-            data = file.read(size)
-            assert 0 < len(data) <= size or file.tell() == len(CONTENT)
-            assert data == memory.read(len(data))
-        file.seek(0)
-        assert file.readall() == CONTENT
+            assert file.read(size) == memory.read(size)
+        for start, size in ((BLOCK_BYTES - 3, 16), (BLOCK_BYTES - 1, BLOCK_BYTES + 2), (len(CONTENT) - 3, 16)):
+            file.seek(start)
+            assert file.read(size) == CONTENT[start : start + size]
+        for read in (file.readall, file.read):
+            file.seek(0)
+            assert read() == CONTENT
         assert file.read(1) == b""
         file.seek(9, io.SEEK_END)
         assert file.read(1) == b""

@@ -23,7 +23,8 @@ MAX_TABLES = 256 * 1024 * 1024
 
 
 class Seekable(Protocol):
-    """A binary file to read and to seek in, for one reader at a time."""
+    """A binary file to read and to seek in, for one reader at a time; fewer bytes than asked for are read at its end
+    alone."""
 
     def read(self, size: int = ..., /) -> bytes: ...
     def seek(self, offset: int, whence: int = ..., /) -> int: ...
@@ -47,6 +48,8 @@ def _tables(file: Seekable) -> Iterator[bytes]:
     while position + 8 <= size:
         file.seek(position)
         head = file.read(16)
+        if len(head) < 8:  # somebody has cut the file off meanwhile
+            return
         length, kind = unpack_from(">I4s", head)
         if length == 1 and len(head) == 16:
             (length,) = unpack_from(">Q", head, 8)
@@ -56,16 +59,8 @@ def _tables(file: Seekable) -> Iterator[bytes]:
             if min(length, size - position) > MAX_TABLES:
                 raise TooManySamples
             file.seek(position)
-            yield _whole(file, length)
+            yield file.read(length)
         position += length
-
-
-def _whole(file: Seekable, length: int) -> bytes:
-    parts = []
-    while length > 0 and (part := file.read(length)):
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts)
 
 
 def _samples(tables: bytes) -> int:

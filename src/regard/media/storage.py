@@ -44,8 +44,10 @@ BLOCKS_KEPT = 6
 class ObjectUnavailable(Exception):
     """An object that cannot be read, whatever the reason; the text is AWS's, fit for the client."""
 
-    def __init__(self) -> None:
-        super().__init__("Unable to get object metadata from S3. Check object key, region and/or access permissions.")
+    def __init__(
+        self, text: str = "Unable to get object metadata from S3. Check object key, region and/or access permissions."
+    ) -> None:
+        super().__init__(text)  # given by pickle, on the way from another node
 
 
 class ObjectChanged(ObjectUnavailable):
@@ -84,14 +86,17 @@ class ObjectFile(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
+        """As many bytes as are asked for; fewer at the end alone."""
         left = max(0, self.size - self._position)
-        wanted = left if size < 0 else min(size, left)
-        data = self._read_at(self._position, wanted) if wanted else b""
-        self._position += len(data)
-        return data
+        wanted, parts = left if size < 0 else min(size, left), []
+        while wanted and (part := self._read_at(self._position, wanted)):
+            parts.append(part)
+            self._position += len(part)
+            wanted -= len(part)
+        return b"".join(parts)
 
     def readall(self) -> bytes:
-        return b"".join(iter(lambda: self.read(BLOCK_BYTES), b""))
+        return self.read()
 
     def readinto(self, buffer: Any, /) -> int:
         data = self.read(len(buffer))

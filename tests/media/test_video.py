@@ -153,6 +153,19 @@ def test_without_keyframes_chunks_end_all_the_same(
         )
 
 
+def test_many_frames_are_cut_into_chunks_however_soon_they_follow_each_other(
+    made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part of a job keeps something of each frame: by time alone, a file could have millions in one."""
+    monkeypatch.setattr(video_module, "MOST_CHUNK_FRAMES", 20)
+    path = made("one-keyframe.mp4")
+    video = inspect(path)
+    assert [c.start for c in video.chunks] == list(range(0, COUNT - 20, 20))
+    for chunk in video.chunks:
+        assert chunk.stop - chunk.start <= 40
+        assert told(frames(path, video, chunk)) == list(range(chunk.start, chunk.stop))
+
+
 def test_chunks_are_read_at_the_same_time(made: Callable[[str], Path]) -> None:
     path = made("pyramid.mp4")
     video = inspect(path, chunk_ms=500)
@@ -672,12 +685,13 @@ def test_the_cause_of_a_failure_in_reading_is_told(made: Callable[[str], Path]) 
             list(frames(Failing(data), video, video.chunks[-1]))
 
 
-def test_a_video_in_a_store_is_read_in_blocks(made: Callable[[str], Path]) -> None:
+def test_a_video_in_a_store_is_read_in_blocks(made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_module, "_BUFFER", 500)  # less than a block, as it is
     data = made("h264.mp4").read_bytes()
     read: list[int] = []
 
     def read_at(position: int, size: int) -> bytes:
-        read.append(position)
+        read.append(position // 1000)
         return data[position : min(position + size, position // 1000 * 1000 + 1000)]
 
     with ObjectFile(ObjectHead(len(data), "tag"), None, read_at, lambda: None) as file:

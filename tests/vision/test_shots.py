@@ -119,6 +119,13 @@ def test_changes_are_of_the_frames_on_both_sides() -> None:
     assert changes(frames, 4).tolist() == [40, 40, 80, 70, 40]
 
 
+def test_changes_are_the_same_however_many_frames_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (50, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    whole = changes(frames, 24).tolist()
+    monkeypatch.setattr("regard.vision.shots._COMPARED", 7)
+    assert changes(frames, 24).tolist() == whole
+
+
 def test_cuts_are_found_to_the_frame(detector: ShotDetector, scenes: Sequence[Thumbnails]) -> None:
     assert begun(detector, np.concatenate(scenes)) == [0, 30, 60, 90]
 

@@ -45,9 +45,12 @@ MAX_PIXELS = 40_000_000
 # Ours. What six hours have at 120 frames a second; each costs some 30 bytes while the file is looked through.
 MAX_FRAMES = 6 * 60 * 60 * 120
 # Ours. A chunk is at least so long, if there are keyframes, and about as long at most. Without a keyframe for the
-# longer time a chunk starts all the same, and whoever reads it decodes from the keyframe before it.
+# longer time, or for so many frames, a chunk starts all the same, and whoever reads it decodes from the keyframe before
+# it.
 CHUNK_MS = 30_000
 LONGEST_CHUNK_MS = 600_000
+# Ours. As many as that has at 60 frames a second; a part of a job may keep something of each.
+MOST_CHUNK_FRAMES = 36_000
 # Ours. A file in which no frame can be decoded is given up after so many packets.
 _PATIENCE = 300
 # Ours. How much FFmpeg asks for at a time, in bytes.
@@ -433,8 +436,9 @@ def _chunks(times: NDArray[np.int64], keys: NDArray[np.int64], least: int) -> tu
     starts = [0]
     for key in [*keys.tolist(), len(times)]:
         end = times[key] if key < len(times) else times[-1] + 1
-        while end - times[starts[-1]] > 2 * LONGEST_CHUNK_MS:
-            starts.append(int(np.searchsorted(times, times[starts[-1]] + LONGEST_CHUNK_MS)))
+        while end - times[starts[-1]] > 2 * LONGEST_CHUNK_MS or key - starts[-1] > 2 * MOST_CHUNK_FRAMES:
+            stop = int(np.searchsorted(times, times[starts[-1]] + LONGEST_CHUNK_MS))
+            starts.append(min(stop, starts[-1] + MOST_CHUNK_FRAMES))
         if key < len(times) and end - times[starts[-1]] >= least:
             starts.append(key)
     return tuple(Chunk(n, a, b) for n, (a, b) in enumerate(zip(starts, [*starts[1:], len(times)], strict=True)))

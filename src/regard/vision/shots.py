@@ -35,6 +35,7 @@ MARGIN = AROUND + CONTEXT
 
 # Frames judged at once: more would save time, for each window is seen with its context, and memory grows with them.
 _WINDOW = 420
+_COMPARED = 1000  # frames at once: as floats they take four times the memory
 _EDGE = 10  # frames before and after a chunk that are judged in any case: a cut at its edge needs no more
 _LAG = 24  # frames over which a picture must change for the network to be asked
 _STILL = 10.0  # grey levels: half of the least change that was measured around a transition
@@ -194,11 +195,15 @@ def histograms(frames: Thumbnails) -> NDArray[np.float32]:
 def changes(thumbnails: Thumbnails, lag: int) -> NDArray[np.float32]:
     """How much n frames differ, in grey levels, float32 [n]: for each the one `lag` / 2 frames before it from the
     one as many after it, and with a lag of 1 from the one before."""
-    frames = thumbnails.astype(np.float32)
-    numbers = np.arange(len(frames))
+    numbers = np.arange(len(thumbnails))
     earlier = np.clip(numbers - (lag + 1) // 2, 0, None)
-    later = np.clip(numbers + lag // 2, None, len(frames) - 1)
-    return np.asarray(np.abs(frames[later] - frames[earlier]).mean((1, 2, 3)), np.float32)
+    later = np.clip(numbers + lag // 2, None, len(thumbnails) - 1)
+    found = np.empty(len(thumbnails), np.float32)
+    for start in range(0, len(thumbnails), _COMPARED):
+        some = slice(start, start + _COMPARED)
+        differences = thumbnails[later[some]].astype(np.float32) - thumbnails[earlier[some]]
+        found[some] = np.abs(differences).mean((1, 2, 3))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

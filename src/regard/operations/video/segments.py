@@ -68,7 +68,7 @@ class SegmentDetection:
         # A frame that could not be decoded is taken for the one before it, so that frames keep their numbers.
         first = numbers[0]
         filled = np.searchsorted(numbers, np.arange(first, numbers[-1] + 1), "right") - 1
-        thumbnails = np.stack(seen)[filled]
+        thumbnails = np.stack([seen[place] for place in filled])
         part: dict[str, Any] = {}
         if "SHOT" in wanted:
             part |= _shots_seen(task, chunk, thumbnails, first)

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatus
 
 from regard import log
 from regard.cluster.node import Choices, begin, choices
-from regard.cluster.nodes import cores, most_cores
+from regard.cluster.nodes import ClusterError, cores, most_cores
 from regard.gallery.gallery import Gallery, Match
 from regard.settings import Capability, Settings
 from regard.store.collections import Collection
@@ -105,8 +106,9 @@ class Pinned:
 def deploy(settings: Settings) -> dict[str, DeploymentHandle[Any]]:
     """Have everything deployed that the settings ask for; handles by capability, and of the galleries.
 
-    What another front has deployed alike stays as it runs. Capabilities that `preload` does not name have no replica
-    until somebody asks for one. Returns when all that is to run from the start does.
+    What another front has deployed alike stays as it runs or begins to; what has failed there is deployed anew.
+    Capabilities that `preload` does not name have no replica until somebody asks for one. Returns when all that was
+    deployed here and is to run from the start does. Raises `ClusterError` where it cannot.
     """
     log.spare("ray", "ray.serve", "asyncio")  # of a node that dies they tell hundreds of times
     serve.start(proxy_location="Disabled", logging_config=_QUIET)
@@ -127,10 +129,13 @@ def deploy(settings: Settings) -> dict[str, DeploymentHandle[Any]]:
     targets = [
         serve.RunTarget(applications[name], name=full, route_prefix=None, logging_config=_QUIET)
         for name, full in names.items()
-        if full not in there
+        if full not in there or there[full].status == ApplicationStatus.DEPLOY_FAILED
     ]
     if targets:
-        serve.run_many(targets)
+        try:
+            serve.run_many(targets)
+        except RuntimeError as error:
+            raise ClusterError(f"the nodes cannot run it: {error}") from error
     return {name: serve.get_app_handle(full) for name, full in names.items()}
 
 

@@ -112,8 +112,9 @@ def _kill(processes: set[psutil.Process]) -> None:
 
 
 def _arrived(process: "subprocess.Popen[bytes]", nodes: int) -> bool:
-    """Whether there are so many nodes now, with the one of this process; not if it has ended."""
-    while process.poll() is None:
+    """Whether there are so many nodes now, with the one of this process; not if it has ended, or another one has."""
+    deadline = time.monotonic() + START_PATIENCE_S
+    while process.poll() is None and time.monotonic() < deadline:
         if alive() >= nodes:
             return True
         time.sleep(0.1)

@@ -60,6 +60,11 @@ def test_every_picture_has_its_result_and_every_bad_line_its_error(
         good,
     )
     output = {"S3Bucket": bucket, "S3KeyPrefix": "results/"}
+    with pytest.raises(ClientError) as refused:
+        rekognition.start_media_analysis_job(
+            OperationsConfig=MODERATION, Input=manifest, OutputConfig=output | {"S3KeyPrefix": "a\0b"}
+        )
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
     job_id = rekognition.start_media_analysis_job(
         JobName="all", OperationsConfig=MODERATION, Input=manifest, OutputConfig=output
     )["JobId"]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -307,17 +308,14 @@ def test_a_notification_is_delivered_until_it_arrives(runner: Runner, work: Squa
         step()
     arrived: list[Mapping[str, Any]] = []
 
-    def away(notification: Mapping[str, Any]) -> list[str]:
-        raise ConnectionError("nobody there")
-
-    def deliver(notification: Mapping[str, Any]) -> list[str]:
-        arrived.append(notification)
-        return ["a friend"]
+    def receivers(notification: Mapping[str, Any]) -> dict[str, Callable[[], None]]:
+        return {"a friend": lambda: arrived.append(notification)}
 
     with pytest.raises(NotDelivered):
-        replace(runner, deliver=away).notify(job_id, 0)
-    replace(runner, deliver=deliver).notify(job_id, 1)
-    replace(runner, deliver=deliver).notify(job_id, 2)
+        replace(runner, receivers=lambda _: {"a friend": nobody_there}).notify(job_id, 0)
+    assert job(runner, job_id).notification == "PENDING"
+    replace(runner, receivers=receivers).notify(job_id, 1)
+    replace(runner, receivers=receivers).notify(job_id, 2)
     (notification,) = arrived
     completed = job(runner, job_id).completed_at
     assert completed is not None
@@ -333,15 +331,31 @@ def test_a_notification_is_delivered_until_it_arrives(runner: Runner, work: Squa
     assert job(runner, job_id).notification == "delivered to a friend"
 
 
+def nobody_there() -> None:
+    raise ConnectionError("nobody there")
+
+
 def test_a_notification_that_never_arrives_is_given_up_and_that_can_be_seen(runner: Runner, work: Squares) -> None:
     job_id = begin(runner)
     runner.fail(job(runner, job_id), "in vain")
-
-    def away(notification: Mapping[str, Any]) -> list[str]:
-        raise ConnectionError("nobody there")
-
-    replace(runner, deliver=away).notify(job_id, NOTIFICATION_ATTEMPTS - 1)
+    replace(runner, receivers=lambda _: {"a friend": nobody_there}).notify(job_id, NOTIFICATION_ATTEMPTS - 1)
     assert job(runner, job_id).notification == "not delivered in 10 attempts: nobody there"
+
+
+def test_a_receiver_that_is_away_keeps_no_other_from_hearing_and_none_hears_twice(
+    runner: Runner, work: Squares
+) -> None:
+    job_id, heard = begin(runner), []
+    runner.fail(job(runner, job_id), "in vain")
+    names = ["topic", "webhook", "letter"]
+    receivers: dict[str, Callable[[], None]] = {name: partial(heard.append, name) for name in names}
+    with pytest.raises(NotDelivered):
+        replace(runner, receivers=lambda _: receivers | {"topic": nobody_there}).notify(job_id, 0)
+    assert heard == ["webhook", "letter"]
+    assert job(runner, job_id).notification == "PENDING, delivered to webhook and letter"
+    replace(runner, receivers=lambda _: receivers).notify(job_id, 1)
+    assert heard == ["webhook", "letter", "topic"]
+    assert job(runner, job_id).notification == "delivered to webhook and letter and topic"
 
 
 def test_errors_that_may_pass() -> None:

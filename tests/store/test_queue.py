@@ -48,21 +48,46 @@ def test_only_what_dead_workers_were_at_is_taken_up_again(database: Database) ->
                 await one.execute(
                     "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '20 s' WHERE id < %s", (new,)
                 )
-                assert await queue.requeue_of_the_dead(one) == 0
-            while not (count := await queue.requeue_of_the_dead(one)):  # PostgreSQL notices that the other is gone
+                assert await queue.requeue_of_the_dead(one, ["notify"]) == 0
+            while not (
+                count := await queue.requeue_of_the_dead(one, ["notify"])
+            ):  # PostgreSQL notices that the other is gone
                 await asyncio.sleep(0.05)
             assert count == 1
             assert [status for status, _, _ in queued(database)] == ["doing", "todo", "doing"]
             await one.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '90 s'")
-            assert await queue.requeue_of_the_dead(one) == 2  # whatever locks the silent hold
+            assert await queue.requeue_of_the_dead(one, ["notify"]) == 2  # whatever locks the silent hold
             await take(one)
             await one.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '90 s'")
-            assert await queue.requeue_of_the_dead(one) == 1
+            assert await queue.requeue_of_the_dead(one, ["notify"]) == 1
         assert queued(database) == [("todo", 2, "suspects"), ("todo", 1, None), ("todo", 1, None)]
 
     with database.begin() as connection:
         queue.defer(connection, "part", [{"number": number} for number in range(3)])
     asyncio.run(scene())
+
+
+def test_a_notification_is_no_suspect(database: Database) -> None:
+    """Beside what kills its worker again and again, it would keep all suspects waiting until it is delivered."""
+
+    async def die_with_all(connection: psycopg.AsyncConnection[Any]) -> None:
+        row = await (await connection.execute("SELECT procrastinate_register_worker_v1()")).fetchone()
+        assert row is not None
+        for _ in range(2):
+            await connection.execute("SELECT procrastinate_fetch_job_v2(NULL, %s)", (row[0],))
+        await connection.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '90 s'")
+        assert await queue.requeue_of_the_dead(connection, ["notify"]) == 2
+
+    async def scene() -> None:
+        async with await psycopg.AsyncConnection.connect(database.conninfo, autocommit=True) as connection:
+            await die_with_all(connection)
+            await die_with_all(connection)
+
+    with database.begin() as connection:
+        queue.defer(connection, "part", [{"number": 0}])
+        queue.defer(connection, "notify", [{}])
+    asyncio.run(scene())
+    assert queued(database) == [("todo", 2, queue.SUSPECTS), ("todo", 2, None)]
 
 
 def test_what_a_later_version_of_the_library_brings_is_applied_at_start(database: Database) -> None:

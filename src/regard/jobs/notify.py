@@ -10,7 +10,8 @@ import base64
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import boto3
@@ -31,26 +32,24 @@ class NotDelivered(Exception):
 
 
 class Notifier:
-    """Delivers notifications as the settings say. Safe to use from many threads."""
+    """Who is to hear of a notification, as the settings say. Safe to use from many threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
 
-    def __call__(self, notification: Mapping[str, Any]) -> tuple[str, ...]:
-        """Deliver what `runner.Runner.notify` describes; to whom it went, nobody where nobody wants it.
+    def __call__(self, notification: Mapping[str, Any]) -> dict[str, Callable[[], None]]:
+        """The receivers of what `runner.Runner.notify` describes, by name; nobody where nobody wants it.
 
-        Raises where a receiver cannot be reached or does not accept it.
+        What delivers it raises where a receiver cannot be reached or does not accept it.
         """
-        told = []
+        receivers: dict[str, Callable[[], None]] = {}
         channel = notification["Request"].get("NotificationChannel")
         if channel is not None and self._settings.sns:
-            self._publish(channel["SNSTopicArn"], message(notification))
-            told.append("SNS")
+            receivers["SNS"] = partial(self._publish, channel["SNSTopicArn"], message(notification))
         if self._settings.webhook_url is not None:
-            self._post(notification)
-            told.append("webhook")
-        return tuple(told)
+            receivers["webhook"] = partial(self._post, notification)
+        return receivers
 
     def _publish(self, topic: str, body: dict[str, Any]) -> None:
         region = topic.split(":")[_ARN_REGION] or self._settings.region

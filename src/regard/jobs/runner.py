@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from structlog.contextvars import bound_contextvars
 
 from regard.jobs import flow
-from regard.jobs.work import Check, Deliver, Ended, Interrupted, JobFailed, Work
+from regard.jobs.work import Check, Ended, Interrupted, JobFailed, Receivers, Work
 from regard.settings import Settings
 from regard.store import jobs
 from regard.store.database import Database
@@ -30,6 +30,10 @@ from regard.store.jobs import FAILED, IN_PROGRESS, SUCCEEDED, Job, Parts, Result
 ATTEMPTS = 6
 NOTIFICATION_ATTEMPTS = 10
 _FIRST_PAUSE_S, _PAUSE_GROWTH, _LONGEST_PAUSE_S = 2, 4, 3600
+
+# How the state of a notification tells to whom it went.
+_DELIVERED, _AND = "delivered to ", " and "
+_TOLD = f", {_DELIVERED}"
 
 _INTERNAL_ERROR = "The service experienced an internal error."
 _GIVEN_UP = f"The analysis was given up after {ATTEMPTS} attempts"
@@ -69,13 +73,13 @@ class NotDelivered(Exception):
 class Runner:
     """Takes the steps of jobs.
 
-    `deliver` is for notifications; without it they stay PENDING. `ended` hears of the end of each.
+    `receivers` are for notifications; without them these stay PENDING. `ended` hears of the end of each.
     """
 
     settings: Settings
     database: Database
     works: Mapping[str, Work]
-    deliver: Deliver | None = None
+    receivers: Receivers | None = None
     ended: Ended | None = None
 
     def plan(self, job_id: str, attempt: int, check: Check) -> None:
@@ -125,7 +129,7 @@ class Runner:
         return ended
 
     def notify(self, job_id: str, attempt: int) -> None:
-        """Deliver the notification of a job that has ended, at least once.
+        """Deliver the notification of a job that has ended, at least once to each receiver.
 
         It is a mapping with the members `JobId`, `Status`, `API` (such as StartLabelDetection), `Timestamp` (when
         the job ended, in milliseconds), `StatusMessage` (None where all is well), `AccountId`, and `Request`: the
@@ -133,7 +137,10 @@ class Runner:
         """
         with self.database.read() as connection:
             job = jobs.get(connection, job_id)
-        if job is None or job.notification != jobs.PENDING or job.completed_at is None or self.deliver is None:
+        if job is None or job.notification is None or job.completed_at is None or self.receivers is None:
+            return
+        state, _, told = job.notification.partition(_TOLD)
+        if state != jobs.PENDING:
             return
         notification = {
             "JobId": job.job_id,
@@ -144,16 +151,25 @@ class Runner:
             "AccountId": job.account_id,
             "Request": job.request,
         }
-        try:
-            told = self.deliver(notification)
-            outcome = f"delivered to {' and '.join(told)}" if told else "not asked for"
-        except Exception as error:
-            _log.warning("notification not delivered", job_id=job_id, attempt=attempt + 1, cause=str(error))
-            if attempt + 1 < NOTIFICATION_ATTEMPTS:
-                raise NotDelivered from error
-            outcome = f"not delivered in {NOTIFICATION_ATTEMPTS} attempts: {error}"
+        delivered, failures = told.split(_AND) if told else [], []
+        for name, deliver in self.receivers(notification).items():
+            try:
+                if name not in delivered:
+                    deliver()
+                    delivered.append(name)
+            except Exception as error:
+                _log.warning(
+                    "notification not delivered", job_id=job_id, to=name, attempt=attempt + 1, cause=str(error)
+                )
+                failures.append(error)
+        again = bool(failures) and attempt + 1 < NOTIFICATION_ATTEMPTS
+        outcome = [jobs.PENDING] if again else []
+        outcome += [f"{_DELIVERED}{_AND.join(delivered)}"] if delivered else []
+        outcome += [f"not delivered in {NOTIFICATION_ATTEMPTS} attempts: {error}" for error in failures if not again]
         with self.database.begin() as connection:
-            jobs.notified(connection, job, outcome)
+            jobs.notified(connection, job, ", ".join(outcome) or "not asked for")
+        if again:
+            raise NotDelivered from failures[0]
 
     def purge(self) -> None:
         """Forget the jobs that ended too long ago."""

@@ -5,7 +5,7 @@ returns; the runner sees to it that only one outcome is kept. Effects outside of
 the second time changes nothing (the same object is written to the same place).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -58,5 +58,6 @@ class Work(Protocol):
 Ended = Callable[[Connection, Job, str], None]
 """Told of a job's end and its status within the transaction that ends it, as the last of it."""
 
-Deliver = Callable[[Mapping[str, Any]], Sequence[str]]
-"""Delivers a notification and says to whom, or raises; see `runner.Runner.notify` for what is in it."""
+Receivers = Callable[[Mapping[str, Any]], Mapping[str, Callable[[], None]]]
+"""Who is to hear of a notification, by name, and what delivers it or raises; see `runner.Runner.notify` for what is in
+it."""

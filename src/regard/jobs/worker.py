@@ -44,7 +44,9 @@ class _Again(BaseRetryStrategy):
 
     def get_retry_decision(self, *, exception: BaseException, job: QueuedTask) -> RetryDecision:
         seconds = 0 if isinstance(exception, Interrupted) else pause_s(job.attempts)
-        return RetryDecision(retry_in={"seconds": seconds})
+        # A suspect that only fails has killed nobody, and must not keep the others waiting for its next turn.
+        lock = f"step {job.id}" if job.lock == queue.SUSPECTS else None
+        return RetryDecision(retry_in={"seconds": seconds}, lock=lock)
 
 
 class Worker:
@@ -139,7 +141,7 @@ async def _care(worker: QueueWorker, life: psycopg.AsyncConnection[Any]) -> None
         await asyncio.sleep(0.01)
     await queue.live(life, worker.worker_id)
     while True:
-        if count := await queue.requeue_of_the_dead(life):
+        if count := await queue.requeue_of_the_dead(life, [flow.NOTIFY, flow.PURGE]):
             _log.warning("a worker has died", steps_to_take_again=count)
         await asyncio.sleep(_CARE_S)
 

@@ -54,6 +54,8 @@ def start_media_analysis_job(context: Context, request: Request) -> Response:
     place = request["Input"]["S3Object"]
     if not place.get("Bucket") or not place.get("Name"):
         raise InvalidS3ObjectException
+    if "\0" in request["OutputConfig"].get("S3KeyPrefix", ""):  # which no database keeps, and AWS's pattern allows
+        raise InvalidParameterException("OutputConfig.S3KeyPrefix has a character that no key may have.")
     try:
         size = context.services.objects.head(place["Bucket"], place["Name"], place.get("Version")).size
     except ObjectUnavailable as error:

@@ -22,6 +22,8 @@ from sqlalchemy.engine import Connection
 _LOCK_PATIENCE_S = 5
 # One with the lock and without a sign of life is taken for dead after this long.
 HEARTBEAT_PATIENCE_S = 60
+SUSPECTS = "suspects"
+"""The lock of tasks that may have killed their worker."""
 _LIFE = 0x4C696665  # "Life": first number of the workers' advisory locks, the second is the worker's id
 
 
@@ -79,7 +81,8 @@ def defer(connection: Connection, task: str, arguments: Sequence[Mapping[str, An
 
 # The library forgets a worker whose row is deleted, and its tasks are then nobody's. A task that was under way when its
 # worker died gets another chance at once. If that happened to it before, it may be what kills workers, or have been
-# beside that: such tasks share a lock and run one at a time, so that only the one that kills comes to be given up.
+# beside that: such tasks share a lock and run one at a time, so that only the one that kills comes to be given up. A
+# notification kills nobody, and may have to wait for hours, which would keep all others of the lock waiting.
 _BURY = """
 WITH locked AS (
     SELECT objid FROM pg_locks
@@ -93,10 +96,12 @@ OR last_heartbeat < now() - make_interval(secs => %(lock_patience_s)s)
 """
 _REQUEUE = """
 WITH nobodys AS (
-    SELECT id, attempts FROM procrastinate_jobs WHERE status = 'doing' AND worker_id IS NULL
+    SELECT id, attempts, task_name FROM procrastinate_jobs WHERE status = 'doing' AND worker_id IS NULL
     FOR UPDATE SKIP LOCKED
 )
-SELECT procrastinate_retry_job_v2(id, now(), NULL, NULL, CASE WHEN attempts > 0 THEN 'suspects' END) FROM nobodys
+SELECT procrastinate_retry_job_v2(
+    id, now(), NULL, NULL, CASE WHEN attempts > 0 AND task_name <> ALL(%(innocent)s) THEN %(lock)s END
+) FROM nobodys
 """
 
 
@@ -105,8 +110,8 @@ async def live(connection: psycopg.AsyncConnection[Any], worker_id: int) -> None
     await connection.execute("SELECT pg_advisory_lock(%s, %s)", (_LIFE, worker_id))
 
 
-async def requeue_of_the_dead(connection: psycopg.AsyncConnection[Any]) -> int:
-    """Put what dead workers were at back into the queue; how many tasks."""
+async def requeue_of_the_dead(connection: psycopg.AsyncConnection[Any], innocent: Sequence[str]) -> int:
+    """Put what dead workers were at back into the queue; how many tasks. `innocent` ones have killed nobody."""
     patience = {"heartbeat_patience_s": HEARTBEAT_PATIENCE_S, "lock_patience_s": _LOCK_PATIENCE_S}
     await connection.execute(_BURY, {"life": _LIFE, **patience})
-    return (await connection.execute(_REQUEUE)).rowcount
+    return (await connection.execute(_REQUEUE, {"innocent": list(innocent), "lock": SUSPECTS})).rowcount

@@ -358,3 +358,14 @@ def test_a_killed_process_loses_only_what_it_had_not_committed(tmp_path: Path) -
         assert collections.find(raw(connection), ACCOUNT, "committed") is not None
         assert collections.find(raw(connection), ACCOUNT, "half-way") is None
     database.close()
+
+
+def test_days_are_those_of_utc_wherever_postgresql_believes_to_be(database: Database) -> None:
+    with database.begin() as connection:
+        name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+        connection.exec_driver_sql(f"ALTER DATABASE \"{name}\" SET timezone = 'America/Los_Angeles'")
+    database.engine.dispose()
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SHOW timezone").scalar_one() == "UTC"
+        day = "SELECT CAST(timestamptz '2024-01-01 03:00+00' AS date)::text"
+        assert connection.exec_driver_sql(day).scalar_one() == "2024-01-01"

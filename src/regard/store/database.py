@@ -35,7 +35,9 @@ _CONNECT_PATIENCE_S = 20.0
 _KEPT = 4  # idle connections of the pool; more were needed at a peak only, and each takes PostgreSQL 2 to 4 MB
 _AT_HAND = 4  # connections for short statements: more than there are cores would wait for each other
 _LOCK_PATIENCE_S = 10  # for another change of the same collection to end
-_CONNECT = {"connect_timeout": _CONNECT_TIMEOUT_S, "options": f"-c lock_timeout={_LOCK_PATIENCE_S}s"}
+# Days are counted in UTC, wherever PostgreSQL believes to be.
+_OPTIONS = f"-c lock_timeout={_LOCK_PATIENCE_S}s -c timezone=UTC"
+_CONNECT = {"connect_timeout": _CONNECT_TIMEOUT_S, "options": _OPTIONS}
 
 
 class DatabaseError(Exception):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from regard.cli.common import Json, console, end, explained, open_log
+from regard.cli.common import Json, console, end, explained, open_log, to_write
 from regard.settings import settings
 from regard.store.database import raw
 
@@ -24,6 +24,12 @@ app = typer.Typer(no_args_is_help=True, help="The audit log: read it, check it, 
 
 Since = Annotated[datetime | None, typer.Option(help="Not before this time (UTC).")]
 Until = Annotated[datetime | None, typer.Option(help="Before this time (UTC).")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--out", dir_okay=False, writable=True, callback=to_write, help="File to write; else standard output."
+    ),
+]
 Said = Annotated[
     list[str] | None, typer.Option("--where", help="MEMBER=VALUE, such as op=DetectFaces or decision.effect=deny.")
 ]
@@ -61,7 +67,7 @@ def show(
 
 @app.command()
 def export(
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; else standard output.")] = None,
+    out: Out = None,
     since: Since = None,
     until: Until = None,
     where: Said = None,
@@ -136,7 +142,7 @@ def prove(
         Path | None,
         typer.Option("--from", exists=True, dir_okay=False, help="A checkpoint that the log has grown from."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; else standard output.")] = None,
+    out: Out = None,
 ) -> None:
     """Prove that a record is in the log, or (--from) that the log has only grown since a checkpoint.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import psutil
@@ -24,6 +25,13 @@ AccountId = Annotated[str | None, typer.Option("--account", help="12 digits. [de
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
+def to_write(file: Path | None) -> Path | None:
+    """A file of an option that can be made, found out before what it is to tell of is done."""
+    if file is not None and not file.parent.is_dir():
+        raise typer.BadParameter(f"There is no folder {file.parent}.")
+    return file
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """End with a sentence instead of a traceback where the operator can help himself."""
@@ -31,6 +39,12 @@ def explained() -> Iterator[None]:
         yield
     except ValidationError as error:
         end("; ".join(f"REGARD_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()), error)
+    except OSError as error:
+        if error.filename is not None:
+            end(f"{error.filename}: {error.strerror}", error)
+        raise
+    except UnicodeDecodeError as error:
+        end("a file that is to be text in UTF-8 is not", error)
     except Exception as error:
         if isinstance(error, _explaining()):
             end(str(error), error)

@@ -25,7 +25,7 @@ def add(
         Path, typer.Option(exists=True, dir_okay=False, help="What the person signed; its SHA-256 is kept.")
     ],
     term: Annotated[str, typer.Option(help="For how long, in the words of the notice.")],
-    days: Annotated[int, typer.Option(help="After so many days it ends by itself.", min=1)],
+    days: Annotated[int, typer.Option(help="After so many days it ends by itself.", min=1, max=36_500)],
     consent_id: Annotated[str | None, typer.Option("--id", help="Your own number for it. [default: random]")] = None,
     account: AccountId = None,
     as_json: Json = False,

@@ -8,9 +8,9 @@ import typer
 from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 
-from regard.cli.common import Json, console, end, opened
+from regard.cli.common import COMMAND, Json, console, end, noted, opened
 from regard.store.database import Database
-from regard.store.jobs import IN_PROGRESS, Job
+from regard.store.jobs import FAILED, IN_PROGRESS, Job
 
 app = typer.Typer(no_args_is_help=True, help="Jobs of stored video: how far they are and what became of them.")
 JobId = Annotated[str, typer.Argument(help="The JobId, or the beginning of one.")]
@@ -66,11 +66,15 @@ def show(job_id: JobId) -> None:
 def cancel(job_id: JobId) -> None:
     """End a job in progress; its client reads that it was cancelled."""
     from regard.jobs import flow
+    from regard.use.resuming import JOB
 
     with opened() as database:
         job = _find(database, job_id)
         with database.begin() as connection:
             cancelled = flow.failed(connection, job, "The job was cancelled by the operator.")
+            if cancelled:
+                details = {"job": job.job_id, "status": FAILED}
+                noted(connection, database, JOB, account=job.account_id, op=f"Start{job.kind}", details=details)
     typer.echo(f"{job.job_id} {'is cancelled' if cancelled else 'had ended'}.")
 
 
@@ -83,6 +87,7 @@ def delete(job_id: JobId) -> None:
         job = _find(database, job_id)
         with database.begin() as connection:
             jobs.delete(connection, job)
+            noted(connection, database, COMMAND, account=job.account_id, op="DeleteJob", details={"job": job.job_id})
     typer.echo(f"{job.job_id} is forgotten.")
 
 

@@ -55,7 +55,8 @@ def _ask(endpoint: str, path: str, body: Any = None) -> bytes:
         typer.echo(f"error: {endpoint} does not answer: {error}", err=True)
         raise typer.Exit(1) from error
     if response.status != 200:
-        typer.echo(f"error: {response.json().get('message', response.status)}", err=True)
+        told = response.json().get("message") if "json" in response.headers.get("content-type", "") else None
+        typer.echo(f"error: {told or f'{endpoint} answered with status {response.status}'}", err=True)
         raise typer.Exit(1)
     return response.data
 

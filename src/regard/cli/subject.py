@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from regard.cli.common import COMMAND, AccountId, Json, account_of, console, explained, noted, open_log, opened
+from regard.cli.common import (
+    COMMAND,
+    AccountId,
+    Json,
+    account_of,
+    console,
+    explained,
+    noted,
+    open_log,
+    opened,
+    to_write,
+)
 from regard.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="A person's rights: find, hand out, erase what is held about them.")
@@ -135,9 +146,9 @@ def export(
 def erase(
     ref: Ref,
     reason: Annotated[str, typer.Option(help="Why, for the receipt. Name nobody here.")],
-    out: Annotated[Path, typer.Option("-o", "--out", dir_okay=False, help="The receipt to write.")] = Path(
-        "receipt.json"
-    ),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", dir_okay=False, writable=True, callback=to_write, help="The receipt.")
+    ] = Path("receipt.json"),
     celebrity: Annotated[str | None, typer.Option(help="Forget the celebrity of this id, too.")] = None,
     later: Annotated[
         bool, typer.Option("--later", help="Leave the scrub of the disk to the night; it locks tables.")

@@ -237,3 +237,23 @@ def test_http_1_0_is_told_the_length_of_a_long_answer() -> None:
         head, _, body = answer(port, b"GET / HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
     assert b"content-length: %d" % len(body) in head
     assert json.loads(body) == LONG
+
+
+@pytest.mark.parametrize("port", [0.3], indirect=True)
+@pytest.mark.parametrize(
+    ("request_", "then"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: regard\r\nContent-Length: 0\r\n\r\n", b"\r\n"),
+        (b"GET /none HTTP/1.1\r\nHost: regard\r\nContent-Length: 9\r\n\r\n", b"x"),
+    ],
+    ids=["a line", "more of a body that was not waited for"],
+)
+def test_what_begins_no_request_does_not_keep_a_connection(port: int, request_: bytes, then: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(request_)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 ")
+        connection.sendall(then)
+        began = time.monotonic()
+        while connection.recv(65536):
+            pass
+        assert time.monotonic() - began < 4  # uvicorn's rest between requests is five seconds

@@ -47,6 +47,12 @@ class Room:
         self.nbytes = nbytes
 
 
+def _check_size(nbytes: int, most: int) -> None:
+    if nbytes > most:
+        metrics.REFUSED.labels("large").inc()
+        raise InvalidParameterException(f"The request is larger than {most} bytes.")
+
+
 class Admission:
     """The door of a server; of its event loop alone."""
 
@@ -75,21 +81,23 @@ class Admission:
         self._free -= nbytes
         metrics.BODIES_HELD.inc(nbytes)
 
-    async def body(self, headers: Iterable[tuple[str, str]], receive: Receive, room: Room) -> bytes:
+    async def body(
+        self, headers: Iterable[tuple[str, str]], receive: Receive, room: Room, most: int = MAX_BODY_BYTES
+    ) -> bytes:
         """The body of a request, of which the names of headers are in lower case.
 
-        Raises ThrottlingException, InvalidParameterException for a body that is larger than any valid one, SlowClient,
-        and ClientDisconnect.
+        Raises ThrottlingException, InvalidParameterException for a body of more than `most` bytes, SlowClient, and
+        ClientDisconnect.
         """
         announced = next((int(value) for name, value in headers if name == "content-length"), 0)
-        self._check_size(announced)
+        _check_size(announced, most)
         if self._waiting >= self._places and self._turns.available_tokens < 1:
             raise self._throttled("queue")
         room.take(announced)
         with metrics.READING.track_inprogress():
-            return await self._received(receive, room)
+            return await self._received(receive, room, most)
 
-    async def _received(self, receive: Receive, room: Room) -> bytes:
+    async def _received(self, receive: Receive, room: Room, most: int) -> bytes:
         chunks: list[bytes] = []
         size, started, more = 0, time.monotonic(), True
         while more:
@@ -105,17 +113,11 @@ class Admission:
             chunks.append(message.get("body", b""))
             more = message.get("more_body", False)
             size += len(chunks[-1])
-            self._check_size(size)
+            _check_size(size, most)
             if size > room.nbytes:  # of a body whose length was not announced
                 room.take(size)
         metrics.BODY_BYTES.inc(size)
         return b"".join(chunks)
-
-    @staticmethod
-    def _check_size(nbytes: int) -> None:
-        if nbytes > MAX_BODY_BYTES:
-            metrics.REFUSED.labels("large").inc()
-            raise InvalidParameterException(f"The request is larger than {MAX_BODY_BYTES} bytes.")
 
     @asynccontextmanager
     async def turn(self, receive: Receive) -> AsyncIterator[None]:

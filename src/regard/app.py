@@ -46,6 +46,7 @@ from regard.use.decisions import DECISION_HEADER
 from regard.use.enforcement import Permission, UsePolicy, book_on
 from regard.use.failures import answered, logged
 from regard.use.limits import Limits
+from regard.use.resuming import Results
 from regard.use.retention import Interactions, Retention
 from regard.use.review import ReviewedMatches
 from regard.use.room import Room
@@ -65,8 +66,9 @@ log = structlog.get_logger("regard")
 
 def create_app(services: Services, readiness: Readiness | None = None) -> ASGIApp:
     """The application over running services."""
-    keeper = Keeper(services.audit, services.settings)
-    aws, others = Aws(services, keeper), _others(services, keeper, readiness or Readiness(services.database))
+    keeper, admission = Keeper(services.audit, services.settings), Admission(services.settings)
+    aws = Aws(services, keeper, admission)
+    others = _others(services, keeper, admission, readiness or Readiness(services.database))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         asked = scope["type"] == "http" and scope["path"] == "/" and scope["method"] == "POST"
@@ -78,9 +80,8 @@ def create_app(services: Services, readiness: Readiness | None = None) -> ASGIAp
 class Aws:
     """What `POST /` is answered by. ASGI without Starlette, whose way to it takes as much time as HTTP itself."""
 
-    def __init__(self, services: Services, keeper: Keeper) -> None:
-        self._services, self._refusals = services, keeper.refusals
-        self._admission = Admission(services.settings)
+    def __init__(self, services: Services, keeper: Keeper, admission: Admission) -> None:
+        self._services, self._refusals, self._admission = services, keeper.refusals, admission
         self._threads = ThreadPoolExecutor(services.settings.requests_at_once, "request")
         self._stages = every_stage(services)
 
@@ -130,8 +131,9 @@ def _client_ip(scope: Scope) -> str:
     return scope["client"][0] if scope.get("client") else ""
 
 
-def _others(services: Services, keeper: Keeper, ready: Readiness) -> Starlette:
+def _others(services: Services, keeper: Keeper, admission: Admission, ready: Readiness) -> Starlette:
     """What is there for operators and for people."""
+    door = control.Door(services, keeper.refusals, admission)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -155,10 +157,10 @@ def _others(services: Services, keeper: Keeper, ready: Readiness) -> Starlette:
             Route("/-/readyz", readyz),
             *metrics_routes(services),
             *pages.routes(services.settings),
-            *control.routes(services),
-            *reviewing.routes(services),
-            *access.routes(services),
-            *people.routes(services),
+            *control.routes(door),
+            *reviewing.routes(door),
+            *access.routes(door),
+            *people.routes(door),
             Route("/{path:path}", nothing_here),
         ],
         lifespan=lifespan,
@@ -172,6 +174,7 @@ def every_stage(services: Services) -> Sequence[Stage]:
         Interactions(services.database),  # the first, so that it sees what all others have left of a response
         Standing(),
         Shape(),
+        Results(),
         Permission(book),
         ReviewedMatches(),
         UsePolicy(book),
@@ -198,10 +201,10 @@ def _answer(
     headers: dict[str, str] = {}
     call: Call | None = None
     try:
-        with refusals.counting(request):
+        with refusals.counting(request) as found:
             name = protocol.operation_name(request)
             bind_contextvars(operation=name)
-            principal = _insisting(lambda: authenticate(services, request))
+            principal = _insisting(lambda: authenticate(services, request, found))
         bind_contextvars(access_key_id=principal.access_key_id)
         context = Context(principal, services)
         call = Call(

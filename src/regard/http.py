@@ -87,6 +87,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._silent = 0 if self._told else self._silent + len(data)
         if self._silent > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("Invalid HTTP request received.")
+        if self._deadline is None and self.timeout_keep_alive_task is None and self._is_idle():
+            self._await_head()  # uvicorn ends the rest between requests with the first byte, even one that begins none
 
     def on_message_begin(self) -> None:
         self._told = True
@@ -111,6 +113,9 @@ class BoundedHttp(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._told = True
         super().on_body(body)
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def _count(self, size: int) -> None:
         self._told = True

@@ -207,6 +207,24 @@ def test_a_client_that_goes_silent_is_cut_off(server: Any, sent: bytes, answer: 
     assert bool(received) == bool(answer)
 
 
+def test_the_control_plane_waits_no_longer_and_keeps_no_more(server: Any) -> None:
+    """It reads bodies before it knows who sends them, too."""
+
+    def to_control(length: int) -> bytes:
+        return head(length).replace(b"POST / ", b"POST /-/policies/test ")
+
+    large, small = head(BODY), to_control(1 << 20)
+    with connected(server, large), connected(server, large), connected(server, small), connected(server, small):
+        wait_until(lambda: metric(server, "regard_bodies_held_bytes") == 32 << 20)
+        with connected(server, to_control(100)) as connection:
+            assert answered(connection, b"HTTP/1.1 503")
+    with connected(server, to_control(100) + b"x") as connection:
+        assert answered(connection, b"HTTP/1.1 408")
+    wait_until(lambda: metric(server, "regard_bodies_held_bytes") == 0)
+    with connected(server, to_control((1 << 20) + 1)) as connection:
+        assert answered(connection, b"The request is larger than 1048576 bytes.")
+
+
 def test_a_client_that_sends_drop_by_drop_is_cut_off_too(server: Any) -> None:
     with connected(server, head(BODY)) as connection:
         connection.settimeout(0.3)

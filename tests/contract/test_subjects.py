@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 from PIL import Image
 
 from regard.settings import Settings
@@ -340,3 +341,32 @@ def test_an_officer_does_the_same_over_http_and_an_application_nothing(
     assert receipts["Receipts"][0]["Document"]["Faces"] == 1
     assert ask(running, key, "GET", place)[0] == 404
     assert client.list_faces(CollectionId=staff)["Faces"] == []
+    _, audit = ask(running, key, "GET", "/-/audit?event=command")
+    told = [(record["principal"], record["op"], record.get("error")) for record in reversed(audit["Records"])]
+    mine = (key.access_key, application.access_key)
+    denied, unwell, gone = "AccessDeniedException", "InvalidParameterException", "ResourceNotFoundException"
+    assert [one for one in told if one[0] in mine] == [
+        *((application.access_key, name, denied) for name in ("ListConsents", "ExportSubject", "EraseSubject")),
+        *((key.access_key, "AddConsent", error) for error in (unwell, unwell, None)),
+        (key.access_key, "ExportSubject", None),
+        *((key.access_key, "WithdrawConsent", error) for error in (None, gone)),
+        *((key.access_key, "EraseSubject", error) for error in (unwell, None)),
+        (key.access_key, "ExportSubject", gone),
+    ]
+
+
+def test_what_cannot_be_told_of_is_not_done(
+    client: Any, deployment: Any, staff: str, face: bytes, agree: Callable[..., str], tmp_path: Path
+) -> None:
+    subject = someone()
+    client.index_faces(CollectionId=staff, Image={"Bytes": face}, ExternalImageId=agree(subject))
+    receipt = tmp_path / "none" / "receipt.json"
+    with pytest.raises(subprocess.CalledProcessError):
+        deployment.regard("subject", "erase", subject, "--reason", "asked", "-o", str(receipt))
+    assert len(client.list_faces(CollectionId=staff)["Faces"]) == 1
+
+
+@pytest.mark.parametrize("days", ["\u0663\u0660", "0", "ten"])
+def test_only_a_plain_number_is_a_term(client: Any, days: str) -> None:
+    with pytest.raises(ClientError, match="must be a number of days"):
+        client.create_collection(CollectionId=someone(), Tags={"use:retention-days": days})

@@ -1,6 +1,7 @@
 """Enforceable use, as AWS clients meet it: what is denied, how it is said, and that it is asked for once."""
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -112,6 +113,52 @@ def test_emotions_are_left_out_where_the_policy_says_so(caller: Callable[..., An
     assert "Emotions" not in face
     assert "AgeRange" in face
     assert len(face["Landmarks"]) == 30
+
+
+def test_results_of_a_search_follow_the_rules_of_whoever_began_it(
+    caller: Callable[..., Any], applied: Callable[[str], str], picture: Picture, interview: dict[str, Any]
+) -> None:
+    """Otherwise another key of the account would fetch what people are to look over first."""
+    reviewed, plain = caller(applied(rule("review"))), caller("research")
+    name = f"test-{uuid.uuid4()}"
+    plain.create_collection(CollectionId=name)
+    plain.index_faces(CollectionId=name, Image=picture("obama2"), ExternalImageId="44", MaxFaces=1)
+
+    def begun(client: Any) -> str:
+        job_id = str(client.start_face_search(Video=interview, CollectionId=name)["JobId"])
+        while client.get_face_search(JobId=job_id)["JobStatus"] == "IN_PROGRESS":
+            time.sleep(0.1)
+        return job_id
+
+    def found(client: Any, job_id: str) -> set[str]:
+        persons = client.get_face_search(JobId=job_id)["Persons"]
+        assert persons
+        return {match["Face"]["ExternalImageId"] for person in persons for match in person["FaceMatches"]}
+
+    of_reviewed, of_plain = begun(reviewed), begun(plain)
+    assert found(plain, of_plain) == {"44"}
+    assert found(reviewed, of_plain) == found(reviewed, of_reviewed) == found(plain, of_reviewed) == set()
+
+
+def test_results_of_a_search_follow_the_rules_about_its_collection(
+    server: Any, caller: Callable[..., Any], picture: Picture, interview: dict[str, Any], tmp_path: Path
+) -> None:
+    client, name = caller("research"), f"vault-{uuid.uuid4().hex[:12]}"
+    client.create_collection(CollectionId=name, Tags={"use:purpose": "research"})
+    client.index_faces(CollectionId=name, Image=picture("obama2"), ExternalImageId="44", MaxFaces=1)
+    job_id = client.start_face_search(Video=interview, CollectionId=name)["JobId"]
+    while client.get_face_search(JobId=job_id)["JobStatus"] == "IN_PROGRESS":
+        time.sleep(0.1)
+    forbidden = rule("operations", 'operations = ["GetFaceSearch"]')
+    (tmp_path / "vault.toml").write_text(
+        f'name = "{name}"\ntitle = "A test"\n[holds]\ncollections = ["{name}"]\n{forbidden}'
+    )
+    server.deployment.regard("policy", "apply", str(tmp_path / "vault.toml"))
+    try:
+        assert f'use policy "{name}@1" rule "the-rule" forbids it' in denial(client.get_face_search, JobId=job_id)
+    finally:
+        server.deployment.regard("policy", "withdraw", name)
+    assert client.get_face_search(JobId=job_id)["Persons"]
 
 
 def test_without_a_purpose_nobody_is_identified_until_one_is_declared(

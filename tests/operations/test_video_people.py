@@ -14,7 +14,7 @@ from tests.analyses import analyse
 from tests.scenes import Picture, crossing, empty, panned
 from tests.videos import make_video
 
-from regard.operations.context import Context
+from regard.operations.context import Context, Unguarded
 from regard.operations.video.analysis import Result
 from regard.operations.video.faces import FaceDetection
 from regard.operations.video.people import PersonTracking
@@ -29,7 +29,7 @@ PEOPLE = 6  # one after the other in one-by-one-person-detection.mp4, counted by
 def context(cache: Path) -> Context:
     """Networks and nothing else: neither analysis asks the database."""
     vision = Engines(settings().model_copy(update={"cache": cache}))
-    return cast("Context", SimpleNamespace(services=SimpleNamespace(vision=vision)))
+    return cast("Context", SimpleNamespace(services=SimpleNamespace(vision=vision), guard=Unguarded()))
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,17 @@ def test_faces_every_half_second_with_what_was_asked_for(context: Context, scene
     plain = analyse(context, FaceDetection(), scene, {})
     assert [result.time_ms for result in plain] == [result.time_ms for result in results]
     assert set(plain[0].body["Face"]) == {"BoundingBox", "Confidence", "Landmarks", "Pose", "Quality"}
+
+
+def test_what_the_rules_withhold_is_not_inferred(context: Context, scene: Path) -> None:
+    guard = Unguarded()
+    guard.withheld = frozenset({"EMOTIONS", "GENDER"})
+    guarded = cast("Context", SimpleNamespace(services=context.services, guard=guard))
+    results = analyse(guarded, FaceDetection(), scene, {"FaceAttributes": "ALL"})
+    assert results
+    for result in results:
+        assert "AgeRange" in result.body["Face"]
+        assert not {"Emotions", "Gender"} & result.body["Face"].keys()
 
 
 def test_one_face_all_along_is_one_person(context: Context, evaluation_data: Path) -> None:

@@ -8,7 +8,7 @@ from regard.use import permissions
 from regard.use.book import book_of, hold, presets
 from regard.use.keys import Principal
 from regard.use.permissions import Values
-from regard.use.policy import PolicyError, Threshold, read
+from regard.use.policy import REVIEWED, PolicyError, Threshold, matching, read
 
 POLICY = """
 name = "mine"
@@ -33,6 +33,11 @@ because = "strangers must not match"
         ('kind = "threshhold"', "rule \"floor\": there is no kind 'threshhold', only 'operations', 'attributes'"),
         ("max_fmr = 1e-5", 'rule "floor": kind is missing'),
         ('kind = "operations"\noperations = ["SerchFaces"]', "no operation matches 'SerchFaces'; is it SearchFaces?"),
+        (
+            'kind = "threshold"\nmax_fmr = 1e-5\noperations = ["GetFaceSearch"]',
+            "does nothing about 'GetFaceSearch', whose results are those of StartFaceSearch",
+        ),
+        ('kind = "review"\noperations = ["Search*", "CompareFaces"]', "does nothing about 'CompareFaces'"),
         ('kind = "attributes"\nattributes = ["RACE"]', "'RACE' is none of AGE_RANGE"),
         ('kind = "budget"\nmax = "ten"\nper = "hour"', 'rule "floor" max: Input should be a valid integer'),
         ('kind = "streams"\nface_search = true', 'rule "floor" face_search: Input should be False'),
@@ -47,6 +52,19 @@ def test_a_mistake_is_named_with_its_rule(text: str, said: str) -> None:
     with pytest.raises(PolicyError) as raised:
         read(POLICY + text)
     assert said in str(raised.value)
+
+
+def test_a_rule_about_all_operations_is_about_those_that_it_can_do_something_about() -> None:
+    """A review of CompareFaces, whose matches have no FaceId, would be an error for each."""
+    held = hold(POLICY + 'kind = "review"\noperations = ["*"]')
+    assert {name for name in held.rules if name} == {*matching(REVIEWED)}
+
+
+def test_a_policy_in_force_stays_though_one_of_its_rules_does_nothing() -> None:
+    text = POLICY + 'kind = "review"\noperations = ["CompareFaces"]'
+    with pytest.raises(PolicyError, match="does nothing about 'CompareFaces'"):
+        hold(text)
+    assert not {name for name in hold(text, 3).rules if name}
 
 
 def test_every_mistake_of_a_file_is_named_at_once() -> None:

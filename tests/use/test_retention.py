@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from regard.operations.video.analysis import Result
 from regard.settings import Settings
-from regard.store import collections, consents, deletions, faces, keys, removals, subjects, tags, users
+from regard.store import collections, consents, deletions, faces, jobs, keys, removals, subjects, tags, users
 from regard.store.collections import Collection
 from regard.store.database import Database, raw
 from regard.use import receipts, retention
@@ -23,6 +24,7 @@ from regard.use.retention import EXPIRED, UNCONSENTED, Interactions
 from regard.use.seal import Sealer
 from regard.use.subjects import SubjectError
 from regard.use.sweeper import Sweeper
+from regard.use.tagged import whole_days
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 SEALER = Sealer(b"k" * 32)
@@ -157,6 +159,31 @@ def test_a_legal_hold_keeps_a_person_or_a_collection_until_it_is_released(databa
         consents.release(connection, ACCOUNT, staff)
     assert sweep(database, 31) == {EXPIRED: 1}
     assert len(given) == 1
+
+
+def test_who_is_swept_is_in_no_results_of_videos_any_more(database: Database) -> None:
+    """Nor is anybody there whose consent has ended: the match would come back with the face that went."""
+    collection(database, retention_days="1")
+    (gone,) = enrol(database, "ann")
+    met(database, gone, -9)
+    with database.begin() as connection:
+        connection.execute(sa.text("UPDATE faces SET created_at = now() - interval '9 days'"))
+        jobs.add(connection, "a" * 64, ACCOUNT, "AKIA", "FaceSearch", {"CollectionId": "staff"})
+        job = jobs.get(connection, "a" * 64)
+        assert job is not None
+        matches = [{"Similarity": 99.0, "Face": {"FaceId": str(gone), "ExternalImageId": "ann"}}]
+        assert jobs.succeed(connection, job, [Result(0, 0, {"Timestamp": 0, "FaceMatches": matches})])
+    _, given = retention.sweep(AuditLog(database, SEALER), REGION, 1000, TODAY)
+    assert [receipt.document["Faces"] for receipt in given] == [1]
+    with database.read() as connection:
+        (row,) = jobs.results(connection, job, "TIMESTAMPS", "by_time", 0, 10)
+    assert row.body["FaceMatches"] == []
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "1.5", "ten", "", "\u0663\u0660", "\uff19"])
+def test_only_a_plain_number_of_days_is_a_term(said: str) -> None:
+    assert retention.days({"use:retention-days": said}, 1095) == 1095
+    assert whole_days(said) is None
 
 
 def test_a_dry_run_deletes_nobody(database: Database) -> None:

@@ -152,7 +152,7 @@ def _worker(services: "Services", at_once: int, elsewhere: "Elsewhere | None" = 
     from regard.jobs.runner import Runner
     from regard.jobs.worker import Worker
     from regard.operations import works
-    from regard.use.resuming import context_of, on_record
+    from regard.use.resuming import at_end, context_of
 
     kinds = works(services, context_of(services))
     runner = Runner(
@@ -160,6 +160,6 @@ def _worker(services: "Services", at_once: int, elsewhere: "Elsewhere | None" = 
         services.database,
         kinds if elsewhere is None else elsewhere(kinds),
         Notifier(services.settings),
-        on_record(services.audit),
+        at_end(services.audit),
     )
     return Worker(runner, at_once)

@@ -40,12 +40,19 @@ class Question:
     candidates: Sequence[Mapping[str, Any]]
 
 
-def begin(context: Context, connection: Connection, question: Question, pixels: NDArray[np.uint8] | None) -> Review:
-    """The review of a request: a new one, or the one that there is of it. `pixels` are RGB uint8 [h, w, 3]."""
+def begin(
+    context: Context,
+    connection: Connection,
+    question: Question,
+    pixels: NDArray[np.uint8] | None,
+    asked_by: str | None = None,
+) -> Review:
+    """The review of a request: a new one, or the one that there is of it. `pixels` are RGB uint8 [h, w, 3].
+    `asked_by` is the access key that may not review, the caller's unless another is named."""
     values = {
         "review_id": f"r-{secrets.token_hex(_ID_BYTES)}",
         "account_id": context.principal.account_id,
-        "access_key_id": context.principal.access_key_id,
+        "access_key_id": asked_by or context.principal.access_key_id,
         "kind": question.kind,
         "operation": question.operation,
         "resource": question.resource,

@@ -23,6 +23,7 @@ from regard.store.collections import Collection
 from regard.store.database import raw
 from regard.store.faces import image_id_of
 from regard.store.human_loops import review_digest
+from regard.store.jobs import Job
 from regard.store.tables import (
     among,
     consents,
@@ -36,6 +37,18 @@ from regard.store.tables import (
 from regard.store.tables import collections as collections_table
 from regard.store.tables import faces as faces_table
 from regard.store.tables import users as users_table
+
+SEARCH = "FaceSearch"
+"""The kind of job whose results name people."""
+
+_MATCHED = sa.text("""
+SELECT DISTINCT match -> 'Face' ->> 'FaceId' FROM job_results, json_array_elements(body -> 'FaceMatches') AS match
+WHERE job_key = :job_key""")
+_MATCHES = sa.text("""
+EXISTS (
+    SELECT FROM json_array_elements(job_results.body -> 'FaceMatches') AS match
+    WHERE match -> 'Face' ->> 'FaceId' = ANY(:face_ids)
+)""").bindparams(sa.bindparam("face_ids", type_=ARRAY(sa.Text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,17 +219,6 @@ def persons(
     return [Person(*row) for row in found]
 
 
-def collections_with(connection: Connection, account_id: str, face_ids: AnyOf[UUID]) -> list[str]:
-    """The CollectionIds of an account where any of these faces are."""
-    statement = (
-        sa.select(collections_table.c.collection_id)
-        .join(faces_table)
-        .where(collections_table.c.account_id == account_id, among(faces_table.c.face_id, face_ids))
-        .distinct()
-    )
-    return list(connection.execute(statement).scalars())
-
-
 def of_collection(connection: Connection, collection_key: int) -> list[Person]:
     """Whose the faces of a collection are."""
     return [Person(*row) for row in connection.execute(_persons(collection_key).order_by(faces_table.c.key))]
@@ -337,18 +339,36 @@ def _patterns(texts: Sequence[str]) -> list[str]:
 
 def forget_in_jobs(connection: Connection, account_id: str, face_ids: Sequence[str]) -> int:
     """Take these faces out of the matches that results of face searches in videos keep; how many results had one."""
+    searches = sa.select(jobs.c.key).where(jobs.c.account_id == account_id, jobs.c.kind == SEARCH)
+    return _forget_matches(connection, job_results.c.job_key.in_(searches), face_ids)
+
+
+def forget_gone(connection: Connection, job: Job) -> int:
+    """Take faces that are no longer in their collection out of a search's results, which are not committed yet; how
+    many results had one.
+
+    A deletion that comes now waits until they are, and finds them.
+    """
+    columns = collections_table.c
+    place = columns.account_id == job.account_id, columns.collection_id == job.request["CollectionId"]
+    key = connection.execute(sa.select(columns.key).where(*place).with_for_update(read=True)).scalar()
+    matched = set(connection.execute(_MATCHED, {"job_key": job.key}).scalars())
+    there = sa.select(sa.cast(faces_table.c.face_id, sa.Text)).where(
+        faces_table.c.collection_key == key, among(faces_table.c.face_id, [UUID(face_id) for face_id in matched])
+    )
+    gone = matched.difference(connection.execute(there).scalars()) if key is not None else matched
+    return _forget_matches(connection, job_results.c.job_key == job.key, gone) if gone else 0
+
+
+def _forget_matches(connection: Connection, which: "sa.ColumnElement[bool]", face_ids: AnyOf[str]) -> int:
     rows = connection.execute(
         sa.select(job_results.c.job_key, job_results.c.aggregate, job_results.c.by_time, job_results.c.body)
-        .join(jobs, jobs.c.key == job_results.c.job_key)
-        .where(
-            jobs.c.account_id == account_id,
-            jobs.c.kind == "FaceSearch",
-            sa.cast(job_results.c.body, sa.Text).like(sa.any_(sa.literal(_patterns(face_ids), ARRAY(sa.Text)))),
-        )
+        .where(which, _MATCHES.bindparams(face_ids=list(face_ids)))
         .with_for_update(of=job_results)
     ).all()
+    left_out = set(face_ids)
     for row in rows:
-        kept = [match for match in row.body["FaceMatches"] if match["Face"]["FaceId"] not in face_ids]
+        kept = [match for match in row.body["FaceMatches"] if match["Face"]["FaceId"] not in left_out]
         connection.execute(
             sa.update(job_results)
             .where(

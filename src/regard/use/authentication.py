@@ -9,9 +9,9 @@ from regard.wire import sigv4
 from regard.wire.protocol import Request
 
 
-def authenticate(services: Services, request: Request) -> Principal:
-    """The principal; raises what `sigv4.verify` raises."""
-    found: list[Principal] = []
+def authenticate(services: Services, request: Request, found: list[Principal]) -> Principal:
+    """The principal; raises what `sigv4.verify` raises. `found` gets whose key was named, whoever signed."""
+    found.clear()
 
     def secret_of(access_key_id: str) -> str | None:
         with services.database.at_hand() as connection:

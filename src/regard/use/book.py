@@ -19,7 +19,7 @@ from regard.use import permissions
 from regard.use.epochs import ByEpoch
 from regard.use.keys import Principal
 from regard.use.permissions import Document
-from regard.use.policy import Policy, Rule, matching, read
+from regard.use.policy import Policy, Rule, read
 from regard.use.standing import status
 
 LOCKED_DOWN = "locked-down"
@@ -85,8 +85,16 @@ class Book:
         # Shared by all for whom the same hold: what `Rules` has found takes a hundred times the memory of a caller.
         self._shared = lru_cache(maxsize=_CALLERS)(self._of)
 
-    def rules(self, principal: Principal, collection_id: str | None) -> Rules:
-        """The rules for a caller and a collection: `locked-down` for who has no purpose or is restricted."""
+    def rules(self, principal: Principal, collection_id: str | None, beginner: Principal | None = None) -> Rules:
+        """The rules for a caller and a collection: `locked-down` for who has no purpose or is restricted. Those for
+        the beginner of a job hold for whoever asks for its results, too."""
+        own = self._rules_of(principal, collection_id)
+        if beginner is None:
+            return own
+        names = {one.policy.name for rules in (own, self._rules_of(beginner, collection_id)) for one in rules.held}
+        return self._shared(tuple(sorted(names)), own.purpose)
+
+    def _rules_of(self, principal: Principal, collection_id: str | None) -> Rules:
         purpose = principal.purpose
         if purpose not in self.purposes or status(principal) == "restricted":
             purpose = LOCKED_DOWN
@@ -127,10 +135,10 @@ def digest_of(text: str) -> str:
 
 def hold(text: str, version: int = 0) -> Held:
     """A policy's text, read and compiled. Raises `PolicyError`."""
-    policy = read(text)
+    policy = read(text, new=version == 0)
     rules: dict[str, list[Rule]] = {EVERY: list(policy.rules)}
     for rule in policy.rules:
-        for operation in matching(getattr(rule, "operations", ())):
+        for operation in rule.about:
             rules.setdefault(operation, []).append(rule)
     return Held(policy, version, digest_of(text), {name: tuple(listed) for name, listed in rules.items()})
 

@@ -135,7 +135,9 @@ class ConsentStage:
 
     def after(self, call: Call) -> None:
         holders = [holder for holder in _holders(call) if holder.get("FaceMatches") or holder.get("UserMatches")]
-        for scope in _scopes(call, holders):
+        collection_id = call.collection_id
+        scope = _scope(call, collection_id) if holders and collection_id is not None else None
+        if scope is not None:
             with call.context.services.database.read() as connection:
                 for holder in holders:
                     _withhold(connection, call, scope, holder)
@@ -147,20 +149,6 @@ def _holders(call: Call) -> list[dict[str, Any]]:
     if call.operation == "GetFaceSearch":
         return list(response.get("Persons") or ())
     return [response] if call.operation.startswith("Search") else []
-
-
-def _scopes(call: Call, holders: list[dict[str, Any]]) -> list[_Scope]:
-    """The collections that matches are with and that need consent. A video's results do not say which it is."""
-    if not holders:
-        return []
-    if "CollectionId" in call.request:
-        collection_ids = [call.request["CollectionId"]]
-    else:
-        face_ids = {UUID(match["Face"]["FaceId"]) for holder in holders for match in holder["FaceMatches"]}
-        with call.context.services.database.read() as connection:
-            collection_ids = subjects.collections_with(connection, call.context.principal.account_id, face_ids)
-    found = [_scope(call, collection_id) for collection_id in collection_ids]
-    return [scope for scope in found if scope is not None]
 
 
 def _scope(call: Call, collection_id: str) -> _Scope | None:
@@ -218,12 +206,14 @@ def _without_consent(connection: Connection, call: Call, scope: _Scope, people: 
 
 
 def _withhold(connection: Connection, call: Call, scope: _Scope, holder: dict[str, Any]) -> None:
-    """Take out matches with faces without consent, and with users any of whose faces has none."""
+    """Take out matches with faces without consent, or that are gone, and with users any of whose faces has none."""
     if holder.get("FaceMatches"):
         name, ids = "FaceMatches", [UUID(match["Face"]["FaceId"]) for match in holder["FaceMatches"]]
         people = subjects.persons(connection, scope.collection_key, face_ids=ids)
-        refused = {str(person.face_id) for person in _without_consent(connection, call, scope, people)}
-        kept = [match for match in holder[name] if match["Face"]["FaceId"] not in refused]
+        covered = {str(person.face_id) for person in people} - {
+            str(person.face_id) for person in _without_consent(connection, call, scope, people)
+        }
+        kept = [match for match in holder[name] if match["Face"]["FaceId"] in covered]
     else:
         name, names = "UserMatches", [match["User"]["UserId"] for match in holder.get("UserMatches") or ()]
         people = subjects.persons(connection, scope.collection_key, user_ids=names)

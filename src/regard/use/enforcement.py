@@ -24,6 +24,7 @@ from regard.use.decisions import (
     use_policy,
 )
 from regard.use.guard import PolicyGuard, cited, floor_of
+from regard.use.keys import Principal
 from regard.use.matches import MATCHES, holders
 from regard.use.optouts import OptOuts
 from regard.use.permissions import Values
@@ -35,7 +36,7 @@ from regard.use.policy import (
     Threshold,
     WithheldAttributes,
 )
-from regard.use.tagged import tags_of
+from regard.use.tagged import tags_of, whole_days
 from regard.wire.errors import InvalidParameterException
 
 PURPOSE_TAG, BASIS_TAG, RETENTION_TAG = "use:purpose", "use:basis", "use:retention-days"
@@ -92,19 +93,27 @@ class Permission:
 
 def _values(call: Call) -> Values:
     """What conditions may ask about."""
-    principal, request = call.context.principal, call.request
+    request = call.request
+    values = {
+        "aws:TagKeys": asked.tag_keys(request),
+        "regard:Attributes": asked.attributes(call.operation, request) or None,
+        "regard:CollectionId": call.collection_id,
+        "regard:FromS3": asked.from_s3(request),
+        "regard:MaxResults": asked.count(request),
+        "regard:Threshold": asked.threshold(call.operation, request),
+    }
+    known = {key: value for key, value in values.items() if value is not None}
+    return {**of_caller(call.context.principal, call.client_ip, call.user_agent), **known}
+
+
+def of_caller(principal: Principal, client_ip: str, user_agent: str | None) -> Values:
+    """The same, as far as it does not depend on what is asked for."""
     values = {
         "aws:CurrentTime": datetime.now(UTC),
         "aws:PrincipalAccount": principal.account_id,
-        "aws:SourceIp": call.client_ip or None,
-        "aws:TagKeys": asked.tag_keys(request),
-        "aws:UserAgent": call.user_agent or None,
-        "regard:Attributes": asked.attributes(call.operation, request) or None,
-        "regard:CollectionId": asked.collection_id(request),
-        "regard:FromS3": asked.from_s3(request),
-        "regard:MaxResults": asked.count(request),
+        "aws:SourceIp": client_ip or None,
+        "aws:UserAgent": user_agent or None,
         "regard:Purpose": principal.purpose,
-        "regard:Threshold": asked.threshold(call.operation, request),
     }
     return {key: value for key, value in values.items() if value is not None}
 
@@ -123,7 +132,8 @@ class UsePolicy:
         if allowed is not None and principal.purpose is not None and principal.purpose not in allowed:
             raise deny(call, "the account", f'it may not be used for purpose "{principal.purpose}"')
         _check_tags(call)
-        rules = call.rules = self._book_of(call).rules(principal, asked.collection_id(call.request))
+        beginner = None if call.begun is None else call.begun.principal
+        rules = call.rules = self._book_of(call).rules(principal, call.collection_id, beginner)
         call.facts |= {
             "purpose": rules.purpose,
             "resource": resource(call),
@@ -164,7 +174,7 @@ class UsePolicy:
             if attributes.mode == "deny" and wanted:
                 raise _denied(call, held, attributes, f"{_asks(wanted, attributes)}, and {attributes.because}")
         about_tags = rules.of(TaggedCollection, call.operation)
-        collection_id = asked.collection_id(call.request)
+        collection_id = call.collection_id
         if about_tags and collection_id is not None:
             found = self._records.tags(call, collection_id)
             for held, collection in about_tags:
@@ -176,7 +186,7 @@ class UsePolicy:
 
     def _check_authorisation(self, call: Call, held: Held, rule: Authorisation) -> None:
         grace = timedelta(hours=rule.grace_hours)
-        found = self._records.authorisation(call, asked.collection_id(call.request), grace)
+        found = self._records.authorisation(call, call.collection_id, grace)
         if found is None:
             raise _denied(call, held, rule, f"no authorisation covers it, and {rule.because}")
         call.facts["authorisation_id"] = found
@@ -214,8 +224,8 @@ def _check_collection(call: Call, held: Held, rule: TaggedCollection, purpose: s
     if rule.bases and found.get(BASIS_TAG) not in rule.bases:
         raise _denied(call, held, rule, f"the collection's tag {BASIS_TAG} must be {' or '.join(rule.bases)}")
     if rule.max_retention_days is not None:
-        days = found.get(RETENTION_TAG, "")
-        if not days.isdecimal() or int(days) > rule.max_retention_days:
+        days = whole_days(found.get(RETENTION_TAG, ""))
+        if days is None or days > rule.max_retention_days:
             reason = f"the collection's tag {RETENTION_TAG} must be at most {rule.max_retention_days}"
             raise _denied(call, held, rule, reason)
 
@@ -252,7 +262,7 @@ def _raised(call: Call, rules: Rules) -> float:
 def _check_tags(call: Call) -> None:
     """Tags that rules read must say something, or whoever set them would believe that they do."""
     days = (call.request.get("Tags") or {}).get(RETENTION_TAG)
-    if days is not None and not (days.isdecimal() and int(days) > 0):
+    if days is not None and whole_days(days) is None:
         raise InvalidParameterException(f"The tag {RETENTION_TAG} must be a number of days, not {days}")
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from regard.store import keys
 from regard.store.database import Executor
-from regard.store.keys import Status
+from regard.store.keys import Status, StoredKey
 from regard.use.seal import Sealer
 
 DEFAULT_ROLE = "application"
@@ -99,15 +99,25 @@ def create(
     return AccessKey(access_key_id, secret, account_id)
 
 
+def former(connection: Executor, access_key_id: str) -> Principal | None:
+    """The holder of a key, be it revoked, without its secret; None for an unknown one."""
+    key = keys.find(connection, access_key_id)
+    return None if key is None else _principal(key, "")
+
+
 def principal(connection: Executor, sealer: Sealer, access_key_id: str) -> Principal | None:
     """The holder of a key; None for an unknown or revoked one."""
     key = keys.find(connection, access_key_id)
     if key is None or key.revoked_at is not None:
         return None
+    return _principal(key, sealer.unseal(key.sealed_secret, key.access_key_id))
+
+
+def _principal(key: StoredKey, secret: str) -> Principal:
     return Principal(
         key.access_key_id,
         key.account_id,
-        sealer.unseal(key.sealed_secret, key.access_key_id),
+        secret,
         key.purpose,
         key.role,
         key.status,

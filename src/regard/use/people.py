@@ -10,11 +10,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from starlette.routing import Route
 
-from regard.operations.context import Services
 from regard.store import consents
 from regard.use import subjects
 from regard.use.consent import ConsentError, grant
-from regard.use.control import Asked, NothingThere, Work, endpoint
+from regard.use.control import Asked, Door, NothingThere, Work, endpoint
 from regard.use.subjects import SubjectError
 
 
@@ -40,11 +39,11 @@ class Erase(BaseModel):
     Reason: str
 
 
-def routes(services: Services) -> list[Route]:
+def routes(door: Door) -> list[Route]:
     """The addresses of this control plane."""
 
     def route(path: str, method: str, action: str, work: Work) -> Route:
-        return Route(path, endpoint(services, action, work, ConsentError, SubjectError), methods=[method])
+        return Route(path, endpoint(door, action, work, ConsentError, SubjectError), methods=[method])
 
     return [
         route("/-/consents", "GET", "regard:ListConsents", _list),
@@ -82,6 +81,7 @@ def _add(asked: Asked) -> Any:
     with asked.services.database.begin() as connection:
         if not consents.add(connection, asked.principal.account_id, granted):
             raise ConsentError(f"there is a consent {granted.consent_id} already")
+        asked.note(connection)
     return subjects.consent_json(granted) | {"ExternalImageId": f"{granted.subject}:{granted.consent_id}"}
 
 
@@ -90,6 +90,7 @@ def _withdraw(asked: Asked) -> Any:
     with asked.services.database.begin() as connection:
         if not consents.withdraw(connection, asked.principal.account_id, name, datetime.now(UTC)):
             raise NothingThere(f"There is no consent {name} that has not been withdrawn.")
+        asked.note(connection)
     return {"ConsentId": name}
 
 

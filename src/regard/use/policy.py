@@ -7,14 +7,15 @@ a misspelt rule must not be a rule that silently does nothing. docs/use-policy.m
 
 import difflib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from regard.operations.shapes import ATTRIBUTES
+from regard.use.asked import ASKED_BY
 from regard.wire.service import operation_names
 
 IDENTIFYING = (
@@ -85,9 +86,17 @@ class _Strict(BaseModel):
 
 
 class _Rule(_Strict):
+    acts_on: ClassVar[frozenset[str]] = frozenset(_OPERATIONS)
+    """The operations that rules of the kind can do something about."""
+
     id: Name
     because: Words
     cites: tuple[Cite, ...] = ()
+
+    @property
+    def about(self) -> frozenset[str]:
+        """The operations that the rule is about, as far as it names any."""
+        return matching(getattr(self, "operations", ())) & self.acts_on
 
 
 class Forbidden(_Rule):
@@ -100,6 +109,7 @@ class Forbidden(_Rule):
 class WithheldAttributes(_Rule):
     """Attributes of faces that may not be inferred: asking is denied, or they are left out of the answer."""
 
+    acts_on = frozenset(_OPERATIONS) - ASKED_BY.keys()
     kind: Literal["attributes"]
     attributes: Attributes
     mode: Literal["deny", "withhold"] = "deny"
@@ -109,6 +119,7 @@ class WithheldAttributes(_Rule):
 class Threshold(_Rule):
     """The least Similarity, as the false match rate that it must stand for."""
 
+    acts_on = matching(THRESHOLDS)
     kind: Literal["threshold"]
     max_fmr: Fmr
     mode: Literal["deny", "raise", "annotate"] = "deny"
@@ -176,6 +187,7 @@ class Review(_Rule):
     """Matches that people must confirm: `quorum` of them, none of whom asked for it. Until then they are withheld, or
     only marked. `controls` percent of the reviews have a face among them that is somebody else's."""
 
+    acts_on = matching(REVIEWED)
     kind: Literal["review"]
     operations: Operations = REVIEWED
     mode: Literal["withhold", "mark"] = "withhold"
@@ -235,16 +247,33 @@ class Policy(_Strict):
         return self
 
 
-def read(text: str) -> Policy:
-    """The policy that a TOML text states. Raises `PolicyError` with every mistake on a line of its own."""
+def read(text: str, *, new: bool = True) -> Policy:
+    """The policy that a TOML text states. Raises `PolicyError` with every mistake on a line of its own.
+
+    In a `new` one it is a mistake to name operations that a rule does nothing about; others may be in force from before
+    that was one.
+    """
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PolicyError(f"no TOML: {error}") from error
     try:
-        return Policy.model_validate_json(orjson.dumps(data))
+        policy = Policy.model_validate_json(orjson.dumps(data))
     except (ValidationError, TypeError) as error:
         raise PolicyError(_explained(error, data)) from error
+    if new and (idle := [line for rule in policy.rules for line in _idle(rule)]):
+        raise PolicyError("\n".join(idle))
+    return policy
+
+
+def _idle(rule: Rule) -> Iterator[str]:
+    """What a rule says in vain."""
+    for pattern in getattr(rule, "operations", ()):
+        named = matching((pattern,))
+        if not named & rule.acts_on:
+            began = ", ".join(sorted(ASKED_BY[name] for name in named & ASKED_BY.keys()))
+            hint = f", whose results are those of {began}" if began else ""
+            yield f'rule "{rule.id}" operations: such a rule does nothing about {pattern!r}{hint}'
 
 
 def _explained(error: ValidationError | TypeError, data: dict[str, Any]) -> str:

@@ -9,23 +9,48 @@ from collections.abc import Callable
 from sqlalchemy.engine import Connection
 
 from regard.operations.context import Context, Services
+from regard.store import jobs, subjects
+from regard.store.database import raw
 from regard.store.jobs import Job
 from regard.use import keys
 from regard.use.audit import AuditLog
 from regard.use.book import shelf_of
-from regard.use.chain import Call
+from regard.use.chain import Begun, Call
 from regard.use.decisions import deny
 from regard.use.enforcement import UsePolicy, book_on
+from regard.use.keys import Principal
 from regard.use.standing import barred
 from regard.wire.errors import AccessDeniedException
 
 JOB = "job"  # the event of the audit log
+_GET = "Get"
 
 
-def on_record(audit: AuditLog) -> Callable[[Connection, Job, str], None]:
-    """Puts the end of a job on record, in the transaction that ends it."""
+class Results:
+    """The stage that finds out who began the job whose results are asked for."""
+
+    def before(self, call: Call) -> None:
+        if not call.operation.startswith(_GET) or "JobId" not in call.request:
+            return
+        account_id, kind = call.context.principal.account_id, call.operation.removeprefix(_GET)
+        with call.context.services.database.read() as connection:
+            job = jobs.find(connection, account_id, kind, call.request["JobId"])
+            if job is None:
+                return  # as the operation will say
+            beginner = keys.former(raw(connection), job.access_key_id)
+        call.begun = Begun(beginner or Principal(job.access_key_id, account_id, ""), job.request)
+
+    def after(self, call: Call) -> None:
+        pass
+
+
+def at_end(audit: AuditLog) -> Callable[[Connection, Job, str], None]:
+    """What the end of a job brings with it, in the transaction that ends it: its record, and that a search names
+    nobody who was erased while it was concluded."""
 
     def ended(connection: Connection, job: Job, status: str) -> None:
+        if job.kind == subjects.SEARCH and status == jobs.SUCCEEDED:
+            subjects.forget_gone(connection, job)
         audit.write(
             connection,
             JOB,

@@ -30,6 +30,7 @@ from regard.use.consent import Basis, basis, names_of, uncovered
 from regard.use.decisions import deny
 from regard.use.enforcement import RETENTION_TAG as DAYS_TAG
 from regard.use.receipts import Receipt
+from regard.use.tagged import whole_days
 from regard.wire.errors import InvalidParameterException
 
 BIPA_CAP_DAYS = 1095  # 740 ILCS 14/15(a): within 3 years of the individual's last interaction
@@ -45,12 +46,8 @@ log = structlog.get_logger("regard")
 
 def days(collection_tags: Mapping[str, str], cap_days: int | None) -> int | None:
     """For how many days people of a collection may be kept; None: without end. What is no number counts as the cap."""
-    wanted = _whole(collection_tags.get(DAYS_TAG, ""))
+    wanted = whole_days(collection_tags.get(DAYS_TAG, ""))
     return min((limit for limit in (wanted, cap_days or None) if limit is not None), default=None)
-
-
-def _whole(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +159,10 @@ def let_go(
         face_ids, user_ids = subjects.delete_faces(connection, collection, face_keys)
         if not face_ids:
             return None
-        subjects.forget_tokens(connection, account_id, [*map(str, face_ids), *user_ids])
+        gone = [*map(str, face_ids), *user_ids]
+        subjects.forget_tokens(connection, account_id, gone)
+        subjects.forget_in_jobs(connection, account_id, [*map(str, face_ids)])
+        subjects.forget_reviews(connection, account_id, gone)
         audit.shred(connection, account_id, *(f"face:{face_id}" for face_id in face_ids))
         receipt = receipts.give(
             connection,
@@ -211,7 +211,7 @@ class Retention:
         pass
 
     def _check_days(self, new: Mapping[str, str]) -> None:
-        wanted = _whole(new.get(DAYS_TAG, ""))  # whether it is a number, stage `UsePolicy` has looked
+        wanted = whole_days(new.get(DAYS_TAG, ""))  # whether it is a number, stage `UsePolicy` has looked
         if wanted is not None and self._cap_days is not None and wanted > self._cap_days:
             raise InvalidParameterException(f"The tag {DAYS_TAG} is at most {self._cap_days} here, not {wanted}")
 

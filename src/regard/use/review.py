@@ -136,7 +136,8 @@ def _review(call: Call, reviewing: Reviewing, group: Sequence[Match]) -> Review:
             digest,
             candidates,
         )
-        return begin(call.context, connection, question, _pixels(call))
+        beginner = None if call.begun is None else call.begun.principal.access_key_id
+        return begin(call.context, connection, question, _pixels(call), asked_by=beginner)
 
 
 def _candidate(match: Match) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def _candidate(match: Match) -> dict[str, Any]:
 
 def _control(call: Call, connection: Connection, candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A face of the collection under another name than any candidate's; none where there is none."""
-    collection_id = asked.collection_id(call.request)
+    collection_id = call.collection_id
     found = (
         None
         if collection_id is None

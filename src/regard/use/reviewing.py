@@ -7,11 +7,10 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 from starlette.routing import Route
 
-from regard.operations.context import Services
 from regard.store import reviews
 from regard.store.reviews import Review
 from regard.use import review as rules
-from regard.use.control import Asked, NothingThere, endpoint
+from regard.use.control import Asked, Door, NothingThere, endpoint
 
 QUEUE_PAGE = 100
 ACTION = "regard:Review"
@@ -25,15 +24,13 @@ class _Verdict(BaseModel):
     note: str = ""
 
 
-def routes(services: Services) -> list[Route]:
+def routes(door: Door) -> list[Route]:
     """The addresses for reviewers."""
     return [
-        Route("/-/reviews", endpoint(services, ACTION, _queue)),
-        Route("/-/reviews/{review_id}", endpoint(services, ACTION, _look)),
-        Route("/-/reviews/{review_id}/picture", endpoint(services, ACTION, _picture)),
-        Route(
-            "/-/reviews/{review_id}/verdict", endpoint(services, ACTION, _judge, rules.ReviewError), methods=["POST"]
-        ),
+        Route("/-/reviews", endpoint(door, ACTION, _queue)),
+        Route("/-/reviews/{review_id}", endpoint(door, ACTION, _look)),
+        Route("/-/reviews/{review_id}/picture", endpoint(door, ACTION, _picture)),
+        Route("/-/reviews/{review_id}/verdict", endpoint(door, ACTION, _judge, rules.ReviewError), methods=["POST"]),
     ]
 
 

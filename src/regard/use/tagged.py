@@ -15,6 +15,11 @@ MAX_KEPT = 10_000  # collections of which a process keeps the tags
 _Kept = dict[str, tuple[int, Mapping[str, str]]]  # by ARN, since which epoch they are known
 
 
+def whole_days(text: str) -> int | None:
+    """The number of days that a tag says in ASCII's digits, at least 1; None where it says anything else."""
+    return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
+
+
 def tags_of(context: Context, collection_id: str) -> Mapping[str, str]:
     """The tags of a collection of the caller, as they were when the access key was looked up, or later."""
     database, epoch = context.services.database, context.principal.tags_epoch

@@ -22,7 +22,8 @@ class FaceDetection:
 
     def observe(self, task: Task, chunk: Chunk, frames: Iterable[Frame]) -> Part:
         engine = task.context.services.vision.faces
-        attributes, landmarks = shapes.wanted([task.request.get("FaceAttributes", "DEFAULT")])
+        wanted = [task.request.get("FaceAttributes", "DEFAULT")]
+        attributes, landmarks = shapes.wanted(wanted, task.context.guard.withheld)
         seen = []
         for frame in frames:
             image = frame.pixels

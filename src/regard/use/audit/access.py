@@ -8,24 +8,23 @@ from typing import Any
 
 from starlette.routing import Route
 
-from regard.operations.context import Services
 from regard.store import audit as stored
 from regard.store.database import raw
 from regard.use.audit import proofs, reading
 from regard.use.audit.checkpoints import Signer
 from regard.use.audit.log import AuditError
-from regard.use.control import Asked, NothingThere, Work, endpoint
+from regard.use.control import Asked, Door, NothingThere, Work, endpoint
 
 ACTION = "regard:ReadAudit"
 DEFAULT_RECORDS = 100
 MAX_RECORDS = 1000
 
 
-def routes(services: Services) -> list[Route]:
+def routes(door: Door) -> list[Route]:
     """The addresses."""
 
     def route(path: str, read: Work) -> Route:
-        return Route(path, endpoint(services, ACTION, read, ValueError))
+        return Route(path, endpoint(door, ACTION, read, ValueError))
 
     return [route("/-/audit", _records), route("/-/audit/checkpoints", _checkpoints), route("/-/audit/proof", _proof)]
 

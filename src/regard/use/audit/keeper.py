@@ -4,7 +4,6 @@ Anybody who reaches the port can send requests with no valid signature. Were eac
 disk; so they are counted by error, address and claimed key, and a record a minute says how many there were.
 """
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,8 @@ from regard.store.database import raw
 from regard.use.audit import checkpoints, pinning
 from regard.use.audit.checkpoints import Signer
 from regard.use.audit.log import AuditError, AuditLog
-from regard.wire.errors import InvalidSignatureException, ServiceError
+from regard.use.keys import Principal
+from regard.wire.errors import ServiceError
 from regard.wire.protocol import Request
 
 CHECKPOINT_RECORDS = 1000
@@ -31,7 +31,6 @@ REFUSALS_SECONDS = 60.0
 MAX_KINDS = 20  # of refusals told apart in one interval; the rest is counted together
 REFUSED = "unauthenticated"
 _PULSE_SECONDS = 1.0
-_CLAIMED = re.compile(r"Credential=(\w{16,128})/")
 
 _log = structlog.get_logger("regard")
 
@@ -57,14 +56,14 @@ class Refusals:
         self._counts: dict[Kind, tuple[int, datetime]] = {}
 
     @contextmanager
-    def counting(self, request: Request) -> Iterator[None]:
-        """Count the error that the block raises for a request. Of a key only one that exists is named."""
+    def counting(self, request: Request) -> Iterator[list[Principal]]:
+        """Count the error that the block raises for a request. It is given a list, for whose key was named: of those
+        that do not exist there would be no end."""
+        found: list[Principal] = []
         try:
-            yield
+            yield found
         except ServiceError as error:
-            key = _CLAIMED.search(request.header("authorization") or "")
-            known = key is not None and isinstance(error, InvalidSignatureException)
-            self.count(Kind(error.code, request.client_ip, key[1] if key and known else None))
+            self.count(Kind(error.code, request.client_ip, found[0].access_key_id if found else None))
             raise
 
     def count(self, kind: Kind) -> None:

@@ -49,9 +49,8 @@ def test_only_what_dead_workers_were_at_is_taken_up_again(database: Database) ->
                     "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '20 s' WHERE id < %s", (new,)
                 )
                 assert await queue.requeue_of_the_dead(one, ["notify"]) == 0
-            while not (
-                count := await queue.requeue_of_the_dead(one, ["notify"])
-            ):  # PostgreSQL notices that the other is gone
+            # PostgreSQL notices that the other is gone.
+            while not (count := await queue.requeue_of_the_dead(one, ["notify"])):
                 await asyncio.sleep(0.05)
             assert count == 1
             assert [status for status, _, _ in queued(database)] == ["doing", "todo", "doing"]

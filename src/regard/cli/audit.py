@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from regard.cli.common import Json, console, end, explained, open_log, to_write
+from regard.cli.common import Json, console, end, explained, open_log, out_option
 from regard.settings import settings
 from regard.store.database import raw
 
@@ -24,12 +24,7 @@ app = typer.Typer(no_args_is_help=True, help="The audit log: read it, check it, 
 
 Since = Annotated[datetime | None, typer.Option(help="Not before this time (UTC).")]
 Until = Annotated[datetime | None, typer.Option(help="Before this time (UTC).")]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "-o", "--out", dir_okay=False, writable=True, callback=to_write, help="File to write; else standard output."
-    ),
-]
+Out = Annotated[Path | None, out_option("File to write; else standard output.")]
 Said = Annotated[
     list[str] | None, typer.Option("--where", help="MEMBER=VALUE, such as op=DetectFaces or decision.effect=deny.")
 ]

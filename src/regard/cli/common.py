@@ -25,8 +25,12 @@ AccountId = Annotated[str | None, typer.Option("--account", help="12 digits. [de
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-def to_write(file: Path | None) -> Path | None:
-    """A file of an option that can be made, found out before what it is to tell of is done."""
+def out_option(purpose: str) -> Any:
+    """The option of a file to write: that it can be made is found out before what it is to tell of is done."""
+    return typer.Option("-o", "--out", dir_okay=False, writable=True, callback=_creatable, help=purpose)
+
+
+def _creatable(file: Path | None) -> Path | None:
     if file is not None and not file.parent.is_dir():
         raise typer.BadParameter(f"There is no folder {file.parent}.")
     return file

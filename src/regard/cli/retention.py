@@ -18,7 +18,7 @@ from regard.cli.common import (
     noted,
     open_log,
     opened,
-    to_write,
+    out_option,
     unsealed,
 )
 from regard.settings import settings
@@ -29,17 +29,7 @@ app = typer.Typer(no_args_is_help=True, help="How long people are kept: sweep, l
 @app.command("run")
 def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say who would go, and delete nobody.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--out",
-            dir_okay=False,
-            writable=True,
-            callback=to_write,
-            help="Write the signed receipts to this file.",
-        ),
-    ] = None,
+    out: Annotated[Path | None, out_option("Write the signed receipts to this file.")] = None,
 ) -> None:
     """Delete the faces of everyone whose time is up; a server does so every hour by itself."""
     from regard.use import retention

@@ -19,7 +19,7 @@ from regard.cli.common import (
     noted,
     open_log,
     opened,
-    to_write,
+    out_option,
 )
 from regard.settings import settings
 
@@ -146,9 +146,7 @@ def export(
 def erase(
     ref: Ref,
     reason: Annotated[str, typer.Option(help="Why, for the receipt. Name nobody here.")],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", dir_okay=False, writable=True, callback=to_write, help="The receipt.")
-    ] = Path("receipt.json"),
+    out: Annotated[Path, out_option("The receipt to write.")] = Path("receipt.json"),
     celebrity: Annotated[str | None, typer.Option(help="Forget the celebrity of this id, too.")] = None,
     later: Annotated[
         bool, typer.Option("--later", help="Leave the scrub of the disk to the night; it locks tables.")

@@ -351,12 +351,12 @@ def forget_gone(connection: Connection, job: Job) -> int:
     """
     columns = collections_table.c
     place = columns.account_id == job.account_id, columns.collection_id == job.request["CollectionId"]
-    key = connection.execute(sa.select(columns.key).where(*place).with_for_update(read=True)).scalar()
+    key = connection.execute(sa.select(columns.key).where(*place).with_for_update(read=True)).scalar()  # or it is gone
     matched = set(connection.execute(_MATCHED, {"job_key": job.key}).scalars())
     there = sa.select(sa.cast(faces_table.c.face_id, sa.Text)).where(
         faces_table.c.collection_key == key, among(faces_table.c.face_id, [UUID(face_id) for face_id in matched])
     )
-    gone = matched.difference(connection.execute(there).scalars()) if key is not None else matched
+    gone = matched.difference(connection.execute(there).scalars())
     return _forget_matches(connection, job_results.c.job_key == job.key, gone) if gone else 0
 
 

@@ -35,11 +35,10 @@ class Call:
     """One request on its way.
 
     `request` is empty until stage `Shape` has read `body`, then it is valid by AWS's model. `begun` is there where it
-    asks for the results of a job. `rules` are those of
-    the use policies that hold for the call, once stage `UsePolicy` has looked them up. `response` is there on the
-    way back. `headers` go out with the response, be it an error. `pseudonyms` and `digests` are what its records call
-    people and pictures: the outcome as the intent did, though an erasure may have destroyed the names meanwhile.
-    `decision_id` is that of a denial.
+    asks for the results of a job. `rules` are those of the use policies that hold for the call, once stage `UsePolicy`
+    has looked them up. `response` is there on the way back. `headers` go out with the response, be it an error.
+    `pseudonyms` and `digests` are what its records call people and pictures: the outcome as the intent did, though an
+    erasure may have destroyed the names meanwhile. `decision_id` is that of a denial.
     `facts`, for the audit record, may have:
 
     - purpose: str; resource: an ARN or "*"

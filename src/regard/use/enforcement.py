@@ -95,6 +95,7 @@ def _values(call: Call) -> Values:
     """What conditions may ask about."""
     request = call.request
     values = {
+        **of_caller(call.context.principal, call.client_ip, call.user_agent),
         "aws:TagKeys": asked.tag_keys(request),
         "regard:Attributes": asked.attributes(call.operation, request) or None,
         "regard:CollectionId": call.collection_id,
@@ -102,8 +103,7 @@ def _values(call: Call) -> Values:
         "regard:MaxResults": asked.count(request),
         "regard:Threshold": asked.threshold(call.operation, request),
     }
-    known = {key: value for key, value in values.items() if value is not None}
-    return {**of_caller(call.context.principal, call.client_ip, call.user_agent), **known}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def of_caller(principal: Principal, client_ip: str, user_agent: str | None) -> Values:

@@ -159,10 +159,10 @@ def let_go(
         face_ids, user_ids = subjects.delete_faces(connection, collection, face_keys)
         if not face_ids:
             return None
-        gone = [*map(str, face_ids), *user_ids]
-        subjects.forget_tokens(connection, account_id, gone)
-        subjects.forget_in_jobs(connection, account_id, [*map(str, face_ids)])
-        subjects.forget_reviews(connection, account_id, gone)
+        names = [str(face_id) for face_id in face_ids]
+        subjects.forget_tokens(connection, account_id, [*names, *user_ids])
+        subjects.forget_in_jobs(connection, account_id, names)
+        subjects.forget_reviews(connection, account_id, [*names, *user_ids])
         audit.shred(connection, account_id, *(f"face:{face_id}" for face_id in face_ids))
         receipt = receipts.give(
             connection,
